@@ -1,0 +1,151 @@
+namespace MoeSharp.Core;
+
+/// <content>The MoE layer, forward: gate, dispatch, experts, combine. Null slots never become rows.</content>
+public abstract partial class Backend
+{
+    /// <summary>Router logits to expert ids, combine weights and routing statistics; see <see cref="RouterSpec"/> for the rules.</summary>
+    /// <remarks>
+    /// With s = score of a slot (softmax over all S slots, or sigmoid), the weight of a chosen slot is
+    /// scale * s / D; D is 1, the sum over the chosen slots, or over the chosen slots that are not zero nulls (softmax: computed as a
+    /// softmax over those logits, exact for any M; sigmoid: plus epsilon). All-null tokens get weights 0.
+    /// Probabilities of the statistics: the softmax, or the sigmoid scores divided by their sum over all slots.
+    /// Statistics are summed over fixed chunks of tokens in a fixed order.
+    /// </remarks>
+    /// <param name="logits">[T, C], C = <see cref="RouterSpec.Columns"/>.</param>
+    /// <param name="selectionBias">[C], or null unless <see cref="RouterSpec.SelectionBias"/> asks for it. Part of the choice only.</param>
+    /// <param name="spec">The routing rules, validated.</param>
+    /// <param name="result">Destinations.</param>
+    public void Gate(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result)
+    {
+        spec.Validate();
+        int t = Size(logits, 0, 2);
+        Rows(logits, t, spec.Columns);
+        Guard.That(
+            (selectionBias is not null) == (spec.SelectionBias != SelectionBias.None),
+            $"The router says SelectionBias.{spec.SelectionBias}, so a bias tensor is {(selectionBias is null ? "needed" : "not taken")}.");
+        if (selectionBias is not null)
+        {
+            Is(selectionBias, spec.Columns);
+        }
+
+        CheckGate(result.Ids, result.Weights, t, spec);
+        Guard.Is(result.Counts, DType.Int32, [spec.Columns]);
+        Is(result.ProbabilitySums, spec.Columns);
+        Is(result.BalanceLoss, 1);
+        Is(result.ZLoss, 1);
+        GateCore(logits, selectionBias, spec, result);
+    }
+
+    /// <summary>Ids and weights to a <see cref="RoutingPlan"/>: a stable counting sort of the real slots.</summary>
+    /// <remarks>Exact integers. Ids &lt; 0 or &gt;= E get no row. Rows of an expert are in ascending (token, slot) order; a repeated id gives two rows.</remarks>
+    /// <param name="ids">Int32 [T, K].</param>
+    /// <param name="weights">[T, K].</param>
+    /// <param name="plan">Destination.</param>
+    public void Dispatch(Tensor ids, Tensor weights, RoutingPlan plan)
+    {
+        Guard.Is(ids, DType.Int32, [plan.Tokens, plan.TopK]);
+        Rows(weights, plan.Tokens, plan.TopK);
+        CheckPlan(plan);
+        DispatchCore(ids, weights, plan);
+    }
+
+    /// <summary>z = x[token of row] W1[expert]^T, a = swiglu(z), for the R real rows; the gather is part of the load.</summary>
+    /// <param name="x">[T, d].</param>
+    /// <param name="w1">[E, 2n, d]: gate rows, then up rows.</param>
+    /// <param name="plan">The routing.</param>
+    /// <param name="z">[T*K, 2n], first R rows written: gate columns, then up columns.</param>
+    /// <param name="a">[T*K, n], first R rows written.</param>
+    public void ExpertUp(Tensor x, Tensor w1, RoutingPlan plan, Tensor z, Tensor a)
+    {
+        int d = Size(x, 1, 2), n = Size(a, 1, 2);
+        CheckPlan(plan);
+        Rows(x, plan.Tokens, d);
+        Is(w1, plan.Experts, 2L * n, d);
+        Rows(z, plan.Capacity, 2L * n);
+        Rows(a, plan.Capacity, n);
+        ExpertUpCore(x, w1, plan, z, a);
+    }
+
+    /// <summary>y = a W2[expert]^T for the R real rows.</summary>
+    /// <param name="a">[T*K, n].</param>
+    /// <param name="w2">[E, d, n].</param>
+    /// <param name="plan">The routing.</param>
+    /// <param name="y">[T*K, d], first R rows written.</param>
+    public void ExpertDown(Tensor a, Tensor w2, RoutingPlan plan, Tensor y)
+    {
+        int d = Size(y, 1, 2), n = Size(a, 1, 2);
+        CheckPlan(plan);
+        Rows(a, plan.Capacity, n);
+        Is(w2, plan.Experts, d, n);
+        Rows(y, plan.Capacity, d);
+        ExpertDownCore(a, w2, plan, y);
+    }
+
+    /// <summary>out[t] = sum over slots in order of weight * y[row], plus (sum of identity-null weights) * x[t].</summary>
+    /// <remarks>Gather and sum: no scatter, no atomics. A token whose slots are all zero nulls gets exactly 0; y is not read for it.</remarks>
+    /// <param name="y">[T*K, d].</param>
+    /// <param name="x">[T, d], the layer input (read for identity nulls only).</param>
+    /// <param name="ids">Int32 [T, K].</param>
+    /// <param name="weights">[T, K].</param>
+    /// <param name="plan">The routing.</param>
+    /// <param name="spec">Null kinds.</param>
+    /// <param name="output">[T, d].</param>
+    public void Combine(Tensor y, Tensor x, Tensor ids, Tensor weights, RoutingPlan plan, RouterSpec spec, Tensor output)
+    {
+        int d = Size(y, 1, 2);
+        CheckPlan(plan);
+        CheckGate(ids, weights, plan.Tokens, spec);
+        Rows(y, plan.Capacity, d);
+        Rows(x, plan.Tokens, d);
+        Rows(output, plan.Tokens, d);
+        Distinct(output, x, y);
+        CombineCore(y, x, ids, weights, plan, spec, output);
+    }
+
+    /// <summary>output[t] += sum over chosen constant nulls j of weight * (m0 x[t] + m1 constants[j]), (m0, m1) = softmax(mix[t, 2j..2j+1]) (MoE++, arXiv 2410.07348).</summary>
+    /// <param name="x">[T, d].</param>
+    /// <param name="mix">[T, 2C]: logits x Wc^T.</param>
+    /// <param name="constants">[C, d]; C = <see cref="RouterSpec.ConstantSlots"/>, numbered in slot order.</param>
+    /// <param name="ids">Int32 [T, K].</param>
+    /// <param name="weights">[T, K].</param>
+    /// <param name="spec">Null kinds.</param>
+    /// <param name="output">[T, d], accumulated.</param>
+    public void ConstantExperts(Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, RouterSpec spec, Tensor output)
+    {
+        int t = Size(x, 0, 2), d = Size(x, 1, 2);
+        CheckGate(ids, weights, t, spec);
+        Rows(x, t, d);
+        Rows(mix, t, 2L * spec.ConstantSlots);
+        Rows(constants, spec.ConstantSlots, d);
+        Rows(output, t, d);
+        ConstantExpertsCore(x, mix, constants, ids, weights, spec, output);
+    }
+
+#pragma warning disable CS1591 // The Core twins mean what their public methods document.
+    protected abstract void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result);
+
+    protected abstract void DispatchCore(Tensor ids, Tensor weights, RoutingPlan plan);
+
+    protected abstract void ExpertUpCore(Tensor x, Tensor w1, RoutingPlan plan, Tensor z, Tensor a);
+
+    protected abstract void ExpertDownCore(Tensor a, Tensor w2, RoutingPlan plan, Tensor y);
+
+    protected abstract void CombineCore(Tensor y, Tensor x, Tensor ids, Tensor weights, RoutingPlan plan, RouterSpec spec, Tensor output);
+
+    protected abstract void ConstantExpertsCore(Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, RouterSpec spec, Tensor output);
+#pragma warning restore CS1591
+
+    private void CheckGate(Tensor ids, Tensor weights, long tokens, RouterSpec spec)
+    {
+        Guard.Is(ids, DType.Int32, [tokens, spec.TopK]);
+        Rows(weights, tokens, spec.TopK);
+    }
+
+    private void CheckPlan(RoutingPlan plan)
+    {
+        Guard.Is(plan.Offsets, DType.Int32, [plan.Experts + 1L]);
+        Guard.Is(plan.RowToken, DType.Int32, [plan.Capacity]);
+        Is(plan.RowWeight, plan.Capacity);
+        Guard.Is(plan.SlotRow, DType.Int32, [plan.Tokens, plan.TopK]);
+    }
+}

@@ -1,0 +1,223 @@
+namespace MoeSharp.Core;
+
+/// <summary>How router logits become probabilities.</summary>
+public enum ScoreFunction
+{
+    /// <summary>Softmax over all slots, null copies included (Switch, OLMoE, Mixtral, Qwen, null experts).</summary>
+    Softmax,
+
+    /// <summary>Independent sigmoid per slot (DeepSeek-V3).</summary>
+    Sigmoid,
+}
+
+/// <summary>What a null slot adds to the output, per unit of its weight.</summary>
+public enum NullKind
+{
+    /// <summary>Nothing; its weight is stored as 0.</summary>
+    Zero,
+
+    /// <summary>The token itself (LongCat-Flash, the "copy" expert of MoE++).</summary>
+    Identity,
+
+    /// <summary>A learnt mix of the token and a constant vector (MoE++).</summary>
+    Constant,
+}
+
+/// <summary>A run of null slots of one kind.</summary>
+/// <param name="Kind">What the slots add.</param>
+/// <param name="Count">How many slots, at least 1.</param>
+public readonly record struct NullGroup(NullKind Kind, int Count);
+
+/// <summary>Which chosen slots the combine weights are divided by the sum of.</summary>
+public enum Renormalize
+{
+    /// <summary>None: the raw scores are the weights (OLMoE, DeepSeek-V2, LongCat).</summary>
+    None,
+
+    /// <summary>All chosen slots (Mixtral, Qwen3).</summary>
+    Chosen,
+
+    /// <summary>The chosen slots that are not zero nulls: the null-expert paper, AdaMoE, MoE++.</summary>
+    ChosenExceptZero,
+}
+
+/// <summary>What the selection-only bias is added to.</summary>
+public enum SelectionBias
+{
+    /// <summary>There is none.</summary>
+    None,
+
+    /// <summary>Added to the score (DeepSeek-V3, LongCat-Flash).</summary>
+    Score,
+
+    /// <summary>Added to the logit: the null-rate controller, which shifts one shared null logit.</summary>
+    Logit,
+}
+
+/// <summary>How a group of experts is scored for group-limited choice.</summary>
+public enum GroupScore
+{
+    /// <summary>The best selection score in the group (DeepSeek-V2).</summary>
+    Max,
+
+    /// <summary>The sum of the two best (DeepSeek-V3).</summary>
+    TopTwoSum,
+}
+
+/// <summary>How the load of null copies enters the balance loss.</summary>
+public enum NullBalance
+{
+    /// <summary>Each null slot with its own load (Switch form over real and null slots).</summary>
+    PerSlot,
+
+    /// <summary>Each null slot with the mean null load (AdaMoE as intended).</summary>
+    Average,
+}
+
+/// <summary>Routing as data: everything that turns router logits into expert ids and weights.</summary>
+/// <remarks>
+/// Slots are numbered 0..E-1 for real experts and E..E+M-1 for null slots, group after group. A router has one logit
+/// <em>column</em> per real expert, then one per null slot or, with <see cref="SharedNullLogit"/>, one per null group that stands for
+/// all copies in it. Choice: the K slots of largest selection score; equal scores: the lower slot; NaN counts as the smallest.
+/// Softmax without a score bias compares logits, which orders the same and cannot underflow into ties.
+/// Sources: null experts (arXiv 2601.15370, eq. 1-6), MoE++ (2410.07348), DeepSeek-V2/V3, LongCat-Flash.
+/// </remarks>
+public sealed record RouterSpec
+{
+    /// <summary>Real experts E, at least 1.</summary>
+    public required int Experts { get; init; }
+
+    /// <summary>Slots per token K, 1..E+M.</summary>
+    public required int TopK { get; init; }
+
+    /// <summary>Score function.</summary>
+    public ScoreFunction Score { get; init; } = ScoreFunction.Softmax;
+
+    /// <summary>Null slots in slot order; empty for a plain MoE.</summary>
+    public IReadOnlyList<NullGroup> Nulls { get; init; } = [];
+
+    /// <summary>One logit per null group, replicated over its copies (the paper), or one per null slot (AdaMoE, LongCat).</summary>
+    public bool SharedNullLogit { get; init; } = true;
+
+    /// <summary>Which chosen slots normalise the weights.</summary>
+    public Renormalize Renormalize { get; init; } = Renormalize.ChosenExceptZero;
+
+    /// <summary>Added to the normalising sum of sigmoid scores (1e-20 in DeepSeek-V3). Softmax needs none.</summary>
+    public double NormalizeEpsilon { get; init; } = 1e-20;
+
+    /// <summary>Factor on every weight, real and null alike (routed_scaling_factor).</summary>
+    public double Scale { get; init; } = 1.0;
+
+    /// <summary>Whether <c>Gate</c> takes a per-column bias that takes part in the choice only, and where it is added.</summary>
+    public SelectionBias SelectionBias { get; init; } = SelectionBias.None;
+
+    /// <summary>Groups of real experts for group-limited choice; 1 is off. Null slots are outside all groups and always allowed.</summary>
+    public int GroupCount { get; init; } = 1;
+
+    /// <summary>Groups a token may choose from.</summary>
+    public int GroupsKept { get; init; } = 1;
+
+    /// <summary>How groups are ranked; equal: the lower group.</summary>
+    public GroupScore GroupScore { get; init; } = GroupScore.Max;
+
+    /// <summary>How null load enters the balance loss.</summary>
+    public NullBalance NullBalance { get; init; } = NullBalance.PerSlot;
+
+    /// <summary>Null slots M.</summary>
+    public int NullSlots => Nulls.Sum(group => group.Count);
+
+    /// <summary>All slots S = E + M.</summary>
+    public int Slots => Experts + NullSlots;
+
+    /// <summary>Logit columns: E + groups with a shared null logit, else E + M.</summary>
+    public int Columns => Experts + (SharedNullLogit ? Nulls.Count : NullSlots);
+
+    /// <summary>Constant null slots C.</summary>
+    public int ConstantSlots => Nulls.Where(group => group.Kind == NullKind.Constant).Sum(group => group.Count);
+
+    /// <summary>Whether any null slot adds to the output.</summary>
+    public bool HasIdentity => Nulls.Any(group => group.Kind == NullKind.Identity);
+
+    /// <summary>Number of null copies for a data sparsity: M = E (1 - rho) / rho, rounded (arXiv 2601.15370, section 3).</summary>
+    /// <param name="experts">Real experts E.</param>
+    /// <param name="rho">Target share of slots that hit a real expert, in (0, 1].</param>
+    /// <exception cref="ArgumentOutOfRangeException">rho is not in (0, 1].</exception>
+    public static int NullSlotsFor(int experts, double rho)
+    {
+        if (!(rho > 0 && rho <= 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(rho), rho, $"Data sparsity rho is in (0, 1], got {rho}.");
+        }
+
+        return checked((int)Math.Round(experts * (1 - rho) / rho, MidpointRounding.AwayFromZero));
+    }
+
+    /// <summary>A null-expert router: softmax, one shared zero null logit, weights over the chosen real experts.</summary>
+    public static RouterSpec WithNulls(int experts, int topK, double rho)
+    {
+        int nulls = NullSlotsFor(experts, rho);
+        return new RouterSpec { Experts = experts, TopK = topK, Nulls = nulls == 0 ? [] : [new(NullKind.Zero, nulls)] };
+    }
+
+    /// <summary>Logit column of a slot.</summary>
+    public int ColumnOf(int slot)
+    {
+        if (slot < Experts || !SharedNullLogit)
+        {
+            return slot;
+        }
+
+        int rest = slot - Experts;
+        for (int group = 0; group < Nulls.Count; group++)
+        {
+            if (rest < Nulls[group].Count)
+            {
+                return Experts + group;
+            }
+
+            rest -= Nulls[group].Count;
+        }
+
+        throw new ArgumentOutOfRangeException(nameof(slot), slot, $"Slots are 0..{Slots - 1}.");
+    }
+
+    /// <summary>Number of slots that share a logit column.</summary>
+    public int Copies(int column) => column < Experts || !SharedNullLogit ? 1 : Nulls[column - Experts].Count;
+
+    /// <summary>Null kind of a null slot, counted from 0 at slot E.</summary>
+    public NullKind KindOf(int nullSlot)
+    {
+        int rest = nullSlot;
+        foreach (NullGroup group in Nulls)
+        {
+            if (rest < group.Count)
+            {
+                return group.Kind;
+            }
+
+            rest -= group.Count;
+        }
+
+        throw new ArgumentOutOfRangeException(nameof(nullSlot), nullSlot, $"Null slots are 0..{NullSlots - 1}.");
+    }
+
+    /// <summary>Checks every field against the others.</summary>
+    /// <returns>This spec, for chaining.</returns>
+    /// <exception cref="ArgumentException">A value is out of range; the message says which.</exception>
+    public RouterSpec Validate()
+    {
+        Guard.That(Experts >= 1, $"A router needs at least 1 real expert, got {Experts}.");
+        Guard.That(Nulls.All(group => group.Count >= 1), "Every null group needs at least 1 slot.");
+        Guard.That(
+            TopK >= 1 && TopK <= Slots,
+            $"top-k is 1..{Slots} (the pool has {Experts} real experts and {NullSlots} null slots), got {TopK}.");
+        Guard.That(GroupCount >= 1 && Experts % GroupCount == 0, $"{Experts} experts do not split into {GroupCount} equal groups.");
+        Guard.That(GroupsKept >= 1 && GroupsKept <= GroupCount, $"Groups kept is 1..{GroupCount}, got {GroupsKept}.");
+        Guard.That(
+            TopK <= (Experts / GroupCount * GroupsKept) + NullSlots,
+            $"top-k {TopK} exceeds the {Experts / GroupCount * GroupsKept} experts of {GroupsKept} kept groups plus {NullSlots} null slots.");
+        Guard.That(double.IsFinite(Scale), $"The weight scale is finite, got {Scale}.");
+        Guard.That(NormalizeEpsilon >= 0, $"The normalising epsilon is >= 0, got {NormalizeEpsilon}.");
+        return this;
+    }
+}

@@ -1,0 +1,30 @@
+namespace MoeSharp.Core;
+
+/// <summary>What <see cref="Backend.Gate"/> writes. Borrowed tensors: the caller allocates and disposes them.</summary>
+/// <param name="Ids">Int32 [T, K] in rank order: a real expert e &gt;= 0, or -1-j for null slot j.</param>
+/// <param name="Weights">Float [T, K]: combine weights; 0 for zero nulls.</param>
+/// <param name="Counts">Int32 [C]: tokens per logit column, all copies of a shared null logit together.</param>
+/// <param name="ProbabilitySums">Float [C]: sum over tokens of the probability of one copy of the column.</param>
+/// <param name="BalanceLoss">Float [1]: S * sum over slots of f_s q_s, f = count / (T K), q = mean probability; 1 when even, 0 for T = 0.</param>
+/// <param name="ZLoss">Float [1]: mean over tokens of logsumexp(slot logits)^2; 0 for T = 0.</param>
+public sealed record GateResult(
+    Tensor Ids, Tensor Weights, Tensor Counts, Tensor ProbabilitySums, Tensor BalanceLoss, Tensor ZLoss);
+
+/// <summary>What <see cref="Backend.Dispatch"/> writes: real rows only, sorted by expert, tokens ascending inside an expert.</summary>
+/// <remarks>
+/// R, the number of rows, is <c>Offsets[E]</c> and stays on the device; row buffers are sized for <see cref="Capacity"/> = T*K and
+/// hold R valid rows; what lies behind them is never read. Borrowed tensors: the caller allocates and disposes them.
+/// </remarks>
+/// <param name="Tokens">T.</param>
+/// <param name="TopK">K.</param>
+/// <param name="Experts">E.</param>
+/// <param name="Offsets">Int32 [E+1]: rows of expert e are Offsets[e]..Offsets[e+1].</param>
+/// <param name="RowToken">Int32 [T*K]: token of each row.</param>
+/// <param name="RowWeight">Float [T*K]: combine weight of each row.</param>
+/// <param name="SlotRow">Int32 [T, K]: row of each slot, -1 for a null slot.</param>
+public sealed record RoutingPlan(
+    int Tokens, int TopK, int Experts, Tensor Offsets, Tensor RowToken, Tensor RowWeight, Tensor SlotRow)
+{
+    /// <summary>Most rows the plan can hold: T*K.</summary>
+    public int Capacity => checked(Tokens * TopK);
+}

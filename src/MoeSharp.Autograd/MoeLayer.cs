@@ -1,0 +1,110 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Autograd;
+
+/// <summary>A Mixture-of-Experts feed-forward layer whose slots may be null.</summary>
+/// <remarks>
+/// out = sum over chosen real experts of weight * expert(x) + null slots as the spec says + shared expert. Sources: null experts
+/// (arXiv 2601.15370), identity nulls (LongCat-Flash), constant nulls (MoE++, arXiv 2410.07348), gated shared expert (Qwen2-MoE).
+/// Parameters: NAME.gate.weight [C, d], NAME.gate.bias [C], NAME.experts.gate_up_proj [E, 2n, d], NAME.experts.down_proj [E, d, n],
+/// NAME.constant_experts.mix.weight [2c, d], NAME.constant_experts.constants [c, d], NAME.shared_expert.*,
+/// NAME.shared_expert_gate.weight [1, d]. Buffer: NAME.gate.selection_bias [C].
+/// </remarks>
+public sealed class MoeLayer : Module
+{
+    private readonly Parameter? _routerBias;
+    private readonly Linear? _mix;
+    private readonly Parameter? _constants;
+    private readonly SwiGluMlp? _shared;
+    private readonly Linear? _sharedGate;
+
+    /// <summary>Makes a layer.</summary>
+    /// <param name="init">Makes the weights.</param>
+    /// <param name="name">Prefix of the parameter names.</param>
+    /// <param name="options">Shape and variants.</param>
+    /// <param name="outputStd">Standard deviation of the down projections.</param>
+    public MoeLayer(Initializer init, string name, MoeOptions options, double outputStd)
+    {
+        Options = options.Validate();
+        RouterSpec router = options.Router;
+        double std = init.StandardDeviation;
+        RouterWeight = Make(init, $"{name}.gate.weight", std, router.Columns, options.Hidden);
+        _routerBias = options.RouterBias
+            ? Own(new Parameter($"{name}.gate.bias", init.Constant(0, router.Columns), decay: false))
+            : null;
+        SelectionBias = router.SelectionBias == Core.SelectionBias.None
+            ? null
+            : OwnBuffer($"{name}.gate.selection_bias", init.Constant(0, router.Columns));
+        W1 = Make(init, $"{name}.experts.gate_up_proj", std, router.Experts, 2L * options.ExpertWidth, options.Hidden);
+        W2 = Make(init, $"{name}.experts.down_proj", outputStd, router.Experts, options.Hidden, options.ExpertWidth);
+        if (router.ConstantSlots > 0)
+        {
+            _mix = Child(new Linear(init, $"{name}.constant_experts.mix", options.Hidden, 2 * router.ConstantSlots, std));
+            _constants = Make(init, $"{name}.constant_experts.constants", outputStd, router.ConstantSlots, options.Hidden);
+        }
+
+        if (options.SharedWidth > 0)
+        {
+            _shared = Child(new SwiGluMlp(init, $"{name}.shared_expert", options.Hidden, options.SharedWidth, outputStd));
+            _sharedGate = options.SharedGate ? Child(new Linear(init, $"{name}.shared_expert_gate", options.Hidden, 1, std)) : null;
+        }
+    }
+
+    /// <summary>Shape and variants.</summary>
+    public MoeOptions Options { get; }
+
+    /// <summary>[C, d]: one row per logit column.</summary>
+    public Parameter RouterWeight { get; }
+
+    /// <summary>[E, 2n, d]: gate rows, then up rows.</summary>
+    public Parameter W1 { get; }
+
+    /// <summary>[E, d, n].</summary>
+    public Parameter W2 { get; }
+
+    /// <summary>[C], takes part in the choice only; zeros at the start; null unless the spec asks for it. Saved, not trained.</summary>
+    public Tensor? SelectionBias { get; }
+
+    /// <summary>[T, d] to [T, d], with the auxiliary losses and the routing.</summary>
+    public MoeOutput Forward(Tape tape, Variable x)
+    {
+        RouterSpec spec = Options.Router;
+        Variable routed = Options.InputScale == 1 ? x : tape.Scale(x, Options.InputScale);
+        Variable logits = tape.Linear(routed, RouterWeight, _routerBias);
+        GateNode gate = tape.Gate(logits, SelectionBias, spec);
+        tape.Release(logits);
+        Variable output = tape.Experts(x, gate, W1, W2, spec, out RoutingPlan plan);
+        if (_constants is not null)
+        {
+            Variable mix = _mix!.Forward(tape, x);
+            output = tape.ConstantExperts(x, mix, _constants, gate, spec, output);
+            tape.Release(mix);
+        }
+
+        if (_shared is not null)
+        {
+            (Variable routedOutput, Variable shared) = (output, Shared(tape, x));
+            output = tape.Add(routedOutput, shared);
+            tape.Release(routedOutput);
+            tape.Release(shared);
+        }
+
+        return new MoeOutput(output, gate.BalanceLoss, gate.ZLoss, gate.Result, plan, spec);
+    }
+
+    private Variable Shared(Tape tape, Variable x)
+    {
+        Variable shared = _shared!.Forward(tape, x);
+        if (_sharedGate is null)
+        {
+            return shared;
+        }
+
+        Variable gated = tape.SigmoidGate(shared, _sharedGate.Forward(tape, x));
+        tape.Release(shared);
+        return gated;
+    }
+
+    private Parameter Make(Initializer init, string name, double std, params ReadOnlySpan<long> shape) =>
+        Own(new Parameter(name, init.Normal(name, std, shape)));
+}

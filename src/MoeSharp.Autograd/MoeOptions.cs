@@ -1,0 +1,41 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Autograd;
+
+/// <summary>Shape and variants of a Mixture-of-Experts layer.</summary>
+public sealed record MoeOptions
+{
+    /// <summary>Width d of the residual stream.</summary>
+    public required int Hidden { get; init; }
+
+    /// <summary>Inner width n of an expert.</summary>
+    public required int ExpertWidth { get; init; }
+
+    /// <summary>How tokens choose experts.</summary>
+    public required RouterSpec Router { get; init; }
+
+    /// <summary>Inner width of the shared expert that every token passes; 0 for none.</summary>
+    public int SharedWidth { get; init; }
+
+    /// <summary>Whether a learnt sigmoid per token scales the shared expert (Qwen2-MoE).</summary>
+    public bool SharedGate { get; init; }
+
+    /// <summary>Whether the router has a trained bias (GPT-OSS).</summary>
+    public bool RouterBias { get; init; }
+
+    /// <summary>Factor on the router's input.</summary>
+    public double InputScale { get; init; } = 1;
+
+    /// <summary>Checks every field against the others.</summary>
+    /// <returns>These options, for chaining.</returns>
+    /// <exception cref="ArgumentException">A value is out of range.</exception>
+    public MoeOptions Validate()
+    {
+        Router.Validate();
+        Guard.That(Hidden >= 1 && ExpertWidth >= 1, $"Hidden and expert width are at least 1, got {Hidden} and {ExpertWidth}.");
+        Guard.That(SharedWidth >= 0, $"The width of the shared expert is >= 0, got {SharedWidth}.");
+        Guard.That(!SharedGate || SharedWidth > 0, "A shared-expert gate needs a shared expert: set SharedWidth.");
+        Guard.That(double.IsFinite(InputScale), $"The input scale is finite, got {InputScale}.");
+        return this;
+    }
+}

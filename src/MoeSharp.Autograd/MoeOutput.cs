@@ -1,0 +1,13 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Autograd;
+
+/// <summary>What a <see cref="MoeLayer"/> gives. Tensors are valid until <see cref="Tape.Reset"/>.</summary>
+/// <param name="Output">[T, d].</param>
+/// <param name="BalanceLoss">[1], not weighted.</param>
+/// <param name="ZLoss">[1], not weighted.</param>
+/// <param name="Routing">Ids, weights and statistics of the gate.</param>
+/// <param name="Plan">Rows per expert.</param>
+/// <param name="Spec">The routing rules.</param>
+public sealed record MoeOutput(
+    Variable Output, Variable BalanceLoss, Variable ZLoss, GateResult Routing, RoutingPlan Plan, RouterSpec Spec);

@@ -1,0 +1,76 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Autograd;
+
+/// <content>The operations of a Mixture-of-Experts layer.</content>
+public sealed partial class Tape
+{
+    /// <summary>Router logits to expert ids, combine weights and auxiliary losses. The choice itself has no gradient.</summary>
+    /// <param name="logits">[T, C].</param>
+    /// <param name="selectionBias">[C], or null unless the spec asks for it. It has no gradient.</param>
+    /// <param name="spec">The routing rules.</param>
+    public GateNode Gate(Variable logits, Tensor? selectionBias, RouterSpec spec)
+    {
+        long t = logits.Shape[0];
+        var result = new GateResult(
+            Rent(DType.Int32, t, spec.TopK),
+            Float(t, spec.TopK),
+            Rent(DType.Int32, spec.Columns),
+            Float(spec.Columns),
+            Float(1),
+            Float(1));
+        Backend.Gate(logits.Value, selectionBias, spec, result);
+        bool needs = Recording && logits.RequiresGradient;
+        var node = new GateNode(
+            new Variable(result.Weights, needs), new Variable(result.BalanceLoss, needs), new Variable(result.ZLoss, needs), result);
+        Record(TapeOp.Gate, [node.Weights, node.BalanceLoss, node.ZLoss], [logits], [], [], (result, spec));
+        return node;
+    }
+
+    /// <summary>Dispatch, expert up, expert down and combine as one operation; work and memory follow the real rows.</summary>
+    /// <remarks>Kept for backward: x, z [T*K, 2n] and the routing. Null slots of kind zero and identity are part of the combine.</remarks>
+    /// <param name="x">[T, d].</param>
+    /// <param name="gate">From <see cref="Gate"/>.</param>
+    /// <param name="w1">[E, 2n, d]: gate rows, then up rows.</param>
+    /// <param name="w2">[E, d, n].</param>
+    /// <param name="spec">The routing rules.</param>
+    /// <param name="plan">The routing of this call; valid until <see cref="Reset"/>.</param>
+    /// <returns>[T, d].</returns>
+    public Variable Experts(Variable x, GateNode gate, Parameter w1, Parameter w2, RouterSpec spec, out RoutingPlan plan)
+    {
+        int t = checked((int)x.Shape[0]);
+        long rows = checked((long)t * spec.TopK), n = w2.Value.Shape[2], d = w2.Value.Shape[1];
+        plan = new RoutingPlan(
+            t,
+            spec.TopK,
+            spec.Experts,
+            Rent(DType.Int32, spec.Experts + 1L),
+            Rent(DType.Int32, rows),
+            Float(rows),
+            Rent(DType.Int32, t, spec.TopK));
+        Backend.Dispatch(gate.Result.Ids, gate.Result.Weights, plan);
+        Tensor z = Float(rows, 2 * n), a = Float(rows, n);
+        Backend.ExpertUp(x.Value, w1.Value, plan, z, a);
+        Tensor y = Float(rows, d), output = Float(t, d);
+        Backend.ExpertDown(a, w2.Value, plan, y);
+        Return(a);
+        Backend.Combine(y, x.Value, gate.Result.Ids, gate.Result.Weights, plan, spec, output);
+        Return(y);
+        return Record(TapeOp.Experts, output, [x, gate.Weights], [w1, w2], [z], (plan, gate.Result, spec));
+    }
+
+    /// <summary>Adds the constant null experts (MoE++, arXiv 2410.07348) to an output, in place.</summary>
+    /// <param name="x">[T, d].</param>
+    /// <param name="mix">[T, 2C] mixing logits.</param>
+    /// <param name="constants">[C, d].</param>
+    /// <param name="gate">From <see cref="Gate"/>.</param>
+    /// <param name="spec">The routing rules.</param>
+    /// <param name="output">[T, d] from <see cref="Experts"/>; its memory is written, use the result instead of it.</param>
+    /// <returns>[T, d], in the memory of <paramref name="output"/>.</returns>
+    public Variable ConstantExperts(Variable x, Variable mix, Parameter constants, GateNode gate, RouterSpec spec, Variable output)
+    {
+        Backend.ConstantExperts(x.Value, mix.Value, constants.Value, gate.Result.Ids, gate.Result.Weights, spec, output.Value);
+        Tensor sum = Share(output.Value, [.. output.Shape]);
+        return Record(TapeOp.ConstantExperts, sum, [x, mix, gate.Weights, output], [constants], [], (gate.Result, spec));
+    }
+}

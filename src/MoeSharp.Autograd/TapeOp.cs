@@ -1,0 +1,47 @@
+namespace MoeSharp.Autograd;
+
+/// <summary>The differentiable operations a <see cref="Tape"/> records; each has one rule in <see cref="GradientRules"/>.</summary>
+public enum TapeOp
+{
+    /// <summary>y = x W^T + b.</summary>
+    Linear,
+
+    /// <summary>Rows of a table.</summary>
+    Embedding,
+
+    /// <summary>Root-mean-square norm of rows.</summary>
+    RmsNorm,
+
+    /// <summary>Rotary position embedding.</summary>
+    Rope,
+
+    /// <summary>Scaled dot-product attention.</summary>
+    Attention,
+
+    /// <summary>silu(gate) * up.</summary>
+    SwiGlu,
+
+    /// <summary>Sum of two.</summary>
+    Add,
+
+    /// <summary>Product with a constant.</summary>
+    Scale,
+
+    /// <summary>sigmoid(gate) * x, one gate per row.</summary>
+    SigmoidGate,
+
+    /// <summary>Another shape, same elements.</summary>
+    Reshape,
+
+    /// <summary>Mean cross-entropy of targets.</summary>
+    CrossEntropy,
+
+    /// <summary>Router logits to weights and auxiliary losses.</summary>
+    Gate,
+
+    /// <summary>Dispatch, expert up, expert down and combine.</summary>
+    Experts,
+
+    /// <summary>Constant null experts.</summary>
+    ConstantExperts,
+}

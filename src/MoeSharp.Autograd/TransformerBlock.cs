@@ -1,0 +1,65 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Autograd;
+
+/// <summary>What a <see cref="TransformerBlock"/> gives.</summary>
+/// <param name="Output">[T, d].</param>
+/// <param name="Moe">Routing and auxiliary losses; null for a dense block.</param>
+public sealed record BlockOutput(Variable Output, MoeOutput? Moe);
+
+/// <summary>h = x + attention(norm(x)); out = h + feed-forward(norm(h)), the feed-forward being a MoE layer or a dense SwiGLU.</summary>
+/// <remarks>Parameter prefixes: input_layernorm, self_attn, post_attention_layernorm, mlp, as in Llama-style checkpoints.</remarks>
+public sealed class TransformerBlock : Module
+{
+    private readonly RmsNorm _inputNorm;
+    private readonly RmsNorm _middleNorm;
+    private readonly SwiGluMlp? _dense;
+
+    /// <summary>Makes a block.</summary>
+    /// <param name="init">Makes the weights.</param>
+    /// <param name="name">Prefix of the parameter names, such as model.layers.0.</param>
+    /// <param name="attention">The attention layer.</param>
+    /// <param name="moe">The MoE layer, or null for a dense feed-forward layer.</param>
+    /// <param name="denseWidth">Inner width of the dense layer; read when <paramref name="moe"/> is null.</param>
+    /// <param name="eps">Epsilon of the norms.</param>
+    /// <param name="outputStd">Standard deviation of the projections back into the residual stream.</param>
+    public TransformerBlock(
+        Initializer init, string name, AttentionOptions attention, MoeOptions? moe, int denseWidth, double eps, double outputStd)
+    {
+        _inputNorm = Child(new RmsNorm(init, $"{name}.input_layernorm", attention.Hidden, eps));
+        Attention = Child(new AttentionLayer(init, $"{name}.self_attn", attention, outputStd));
+        _middleNorm = Child(new RmsNorm(init, $"{name}.post_attention_layernorm", attention.Hidden, eps));
+        if (moe is null)
+        {
+            _dense = Child(new SwiGluMlp(init, $"{name}.mlp", attention.Hidden, denseWidth, outputStd));
+        }
+        else
+        {
+            Guard.That(moe.Hidden == attention.Hidden, $"The MoE layer is {moe.Hidden} wide, the attention layer {attention.Hidden}.");
+            Moe = Child(new MoeLayer(init, $"{name}.mlp", moe, outputStd));
+        }
+    }
+
+    /// <summary>The attention layer.</summary>
+    public AttentionLayer Attention { get; }
+
+    /// <summary>The MoE layer; null for a dense block.</summary>
+    public MoeLayer? Moe { get; }
+
+    /// <summary>[batch * length, d] to the same shape; arguments as in <see cref="AttentionLayer.Forward"/>.</summary>
+    public BlockOutput Forward(Tape tape, Variable x, Tensor positions, int batch, int length, KvCache? cache = null)
+    {
+        Variable normed = _inputNorm.Forward(tape, x);
+        Variable attended = Attention.Forward(tape, normed, positions, batch, length, cache);
+        tape.Release(normed);
+        Variable middle = tape.Add(x, attended);
+        tape.Release(attended);
+        Variable middleNormed = _middleNorm.Forward(tape, middle);
+        MoeOutput? moe = Moe?.Forward(tape, middleNormed);
+        Variable fed = moe?.Output ?? _dense!.Forward(tape, middleNormed);
+        tape.Release(middleNormed);
+        Variable output = tape.Add(middle, fed);
+        tape.Release(middle);
+        return new BlockOutput(output, moe);
+    }
+}

@@ -1,0 +1,21 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Cpu;
+
+/// <content>The dense matrix product: one group of <see cref="GroupedGemm"/>.</content>
+public sealed unsafe partial class CpuBackend
+{
+    private readonly GroupedGemm _gemm;
+
+    /// <inheritdoc/>
+    protected override void GemmCore(
+        Tensor a, Tensor b, bool transposeA, bool transposeB, bool accumulate, Tensor c, int m, int n, int k)
+    {
+        var left = new GemmOperand { Data = (float*)a.Pointer, Stride = transposeA ? m : k, DepthMajor = transposeA };
+        var right = new GemmOperand { Data = (float*)b.Pointer, Stride = transposeB ? k : n, DepthMajor = !transposeB };
+        using Lock.Scope scope = _gemm.Enter();
+        _gemm.Begin(1, n, 0, n, accumulate, default);
+        _gemm.Group(left, right, (float*)c.Pointer, m, k, 0);
+        _gemm.Run();
+    }
+}

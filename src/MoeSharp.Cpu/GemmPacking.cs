@@ -1,0 +1,155 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace MoeSharp.Cpu;
+
+/// <summary>Copies blocks of a matrix into the order in which <see cref="MicroKernel"/> reads them.</summary>
+/// <remarks>
+/// <para>The problem: four combinations of transposes, gathered rows, ragged edges. The choice: two copies, one for lines that run
+/// along k (a transpose) and one for lines that run over k (a strided copy); the operand says where its lines are, so a gather or a
+/// transpose is never written out. Missing columns become zeros, so edge tiles run through the same kernel.</para>
+/// <para>Vectors may be stored past the last row of a step; the next step overwrites them, and <see cref="Slack"/> numbers of room
+/// behind each panel catch the last ones.</para>
+/// </remarks>
+internal static unsafe class GemmPacking
+{
+    /// <summary>Room behind every packed panel, in numbers.</summary>
+    public const int Slack = 16;
+
+    /// <summary>destination[k * rows + i] = A[first + i, start + k]: one tile of up to 14 rows.</summary>
+    public static void RowTile(in GemmOperand a, int first, int rows, int start, int depth, float* destination)
+    {
+        float** lines = stackalloc float*[MicroKernel.MaxRows];
+        for (int i = 0; i < rows; i++)
+        {
+            lines[i] = a.Line(first + i) + start;
+        }
+
+        Transpose(lines, rows, rows, depth, destination, rows);
+    }
+
+    /// <summary>The same for several tiles of a matrix whose lines run over k: each line is read once for all of them.</summary>
+    /// <param name="a">The matrix, depth-major.</param>
+    /// <param name="edges">First row of each tile, and the end of the last one.</param>
+    /// <param name="tiles">Number of tiles.</param>
+    /// <param name="rowCount">Rows of the whole matrix: reads stay below.</param>
+    /// <param name="start">First k.</param>
+    /// <param name="depth">Number of k.</param>
+    /// <param name="destination">First tile.</param>
+    /// <param name="tileStride">Distance between packed tiles.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void RowTiles(
+        in GemmOperand a, int* edges, int tiles, int rowCount, int start, int depth, float* destination, nint tileStride)
+    {
+        for (nint k = 0; k < depth; k++)
+        {
+            float* line = a.Line(start + k);
+            for (int tile = 0; tile < tiles; tile++)
+            {
+                int first = edges[tile], rows = edges[tile + 1] - first;
+                float* target = destination + (tile * tileStride) + (k * rows);
+                if (first + 16 <= rowCount)
+                {
+                    Vector512.Load(line + first).Store(target);
+                }
+                else
+                {
+                    Unsafe.CopyBlockUnaligned(target, line + first, (uint)rows * sizeof(float));
+                }
+            }
+        }
+    }
+
+    /// <summary>destination[k * 2 lanes + i] = B[start + k, column + i] for half a tile of columns; columns beyond the count are zeros.</summary>
+    public static void ColumnHalf(in GemmOperand b, int column, int columns, int start, int depth, float* destination)
+    {
+        int lanes = KernelTable.Lanes;
+        if (columns <= 0)
+        {
+            Zero(destination, depth);
+        }
+        else if (b.DepthMajor)
+        {
+            Copy(b, column, columns, start, depth, destination);
+        }
+        else
+        {
+            float** lines = stackalloc float*[16];
+            for (int i = 0; i < columns; i++)
+            {
+                lines[i] = b.Line(column + i) + start;
+            }
+
+            Transpose(lines, columns, lanes, depth, destination, 2 * lanes);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Transpose(float** lines, int count, int width, int depth, float* destination, nint stride)
+    {
+        int side = GemmTranspose.Side;
+        nint k = 0;
+        if (side != 0)
+        {
+            for (; k + side <= depth; k += side)
+            {
+                // Later squares first: what they store past the width, the first one overwrites.
+                for (int first = (count - 1) / side * side; first >= 0; first -= side)
+                {
+                    GemmTranspose.Square(lines + first, count - first, k, destination + (k * stride) + first, stride);
+                }
+            }
+        }
+
+        for (; k < depth; k++)
+        {
+            float* target = destination + (k * stride);
+            for (int i = 0; i < width; i++)
+            {
+                target[i] = i < count ? lines[i][k] : 0f;
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Copy(in GemmOperand b, int column, int columns, int start, int depth, float* destination)
+    {
+        int lanes = KernelTable.Lanes;
+        nint stride = 2 * lanes;
+        if (columns < lanes)
+        {
+            Zero(destination, depth);
+            for (nint k = 0; k < depth; k++)
+            {
+                Unsafe.CopyBlockUnaligned(destination + (k * stride), b.Line(start + k) + column, (uint)columns * sizeof(float));
+            }
+        }
+        else if (lanes == 16)
+        {
+            for (nint k = 0; k < depth; k++)
+            {
+                Vector512.Load(b.Line(start + k) + column).Store(destination + (k * stride));
+            }
+        }
+        else
+        {
+            for (nint k = 0; k < depth; k++)
+            {
+                float* source = b.Line(start + k) + column;
+                for (int i = 0; i < lanes; i += 4)
+                {
+                    Vector128.Load(source + i).Store(destination + (k * stride) + i);
+                }
+            }
+        }
+    }
+
+    private static void Zero(float* destination, int depth)
+    {
+        int lanes = KernelTable.Lanes;
+        for (nint k = 0; k < depth; k++)
+        {
+            new Span<float>(destination + (k * 2 * lanes), lanes).Clear();
+        }
+    }
+}

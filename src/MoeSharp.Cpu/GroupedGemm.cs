@@ -1,0 +1,340 @@
+using System.Diagnostics;
+
+namespace MoeSharp.Cpu;
+
+/// <summary>Runs one or many matrix products as one parallel loop: the dense product and all six expert products.</summary>
+/// <remarks>
+/// <para>The problem: experts have ragged row counts, from none to thousands; each product alone may be too small for all threads; and
+/// a result must not depend on the number of threads, on the rows of other experts or on where a row stands.</para>
+/// <para>The difficulty: good blocking wants blocks that fit the caches and enough of them for all threads, which depends on sizes and
+/// threads, while the bits must not.</para>
+/// <para>The choice: the unit of work is (group, block of row tiles, block of columns). A thread packs the block of B that it needs
+/// into its second-level cache, then tile rows of A, gathered from where they lie, and runs the tiles. Nothing is shared, so one
+/// loop without inner barriers does it; packing twice what two units share costs a few percent at most. Every element of C is one
+/// chain of multiply-adds in ascending k (<see cref="MicroKernel"/>), so any cut into units gives the same bits, and cuts are free
+/// to follow the number of threads. The exception is a sum over columns in an epilogue, for which columns are cut at fixed borders.</para>
+/// <para>Rows are cut into tiles whose heights differ by at most one, so that no expert ends on a tile of one row. A product with one
+/// row (decoding) packs each weight once, tile by tile, and streams it from memory once.</para>
+/// </remarks>
+internal sealed unsafe class GroupedGemm : IDisposable
+{
+    /// <summary>Units per thread that make ragged groups end at about the same time. Measured with MoeSharp.Bench GemmBench.</summary>
+    private const int UnitsPerThread = 6;
+
+    /// <summary>Row tiles of a unit: 1008 rows, what the second-level TLB still reaches.</summary>
+    private const int MostRowTiles = 72;
+
+    /// <summary>Below this many multiply-adds waking another thread costs more than it brings.</summary>
+    private const long SerialBelow = 100_000;
+
+    private readonly CpuParallel _parallel;
+    private readonly GemmWorkspace _workspace;
+    private readonly Lock _gate = new();
+    private GemmGroup[] _groups = new GemmGroup[16];
+    private int _count;
+    private int _columns;
+    private int _half;
+    private int _columnTiles;
+    private int _columnBlocks;
+    private int _unitTiles;
+    private nint _stride;
+    private bool _add;
+    private ExpertEpilogue _epilogue;
+
+    /// <summary>Makes the packing buffers for the threads of a pool.</summary>
+    public GroupedGemm(CpuParallel parallel)
+    {
+        _parallel = parallel;
+        _workspace = new GemmWorkspace(parallel.Threads);
+    }
+
+    /// <summary>Takes the engine for one call; the caller disposes the scope. Calls from several threads queue.</summary>
+    public Lock.Scope Enter() => _gate.EnterScope();
+
+    /// <summary>Describes what the groups of the next call share.</summary>
+    /// <param name="groups">Most groups that will be added.</param>
+    /// <param name="columns">Columns of C; with an epilogue forward, of one half of it.</param>
+    /// <param name="half">0, or the distance between two halves of C (gate and up) that tiles take equally many columns of.</param>
+    /// <param name="stride">Distance between rows of C.</param>
+    /// <param name="add">Add to C.</param>
+    /// <param name="epilogue">What to do with finished rows.</param>
+    public void Begin(int groups, int columns, int half, nint stride, bool add, in ExpertEpilogue epilogue)
+    {
+        if (_groups.Length < groups)
+        {
+            _groups = new GemmGroup[groups];
+        }
+
+        _count = 0;
+        _columns = columns;
+        _half = half;
+        _stride = stride;
+        _add = add;
+        _epilogue = epilogue;
+    }
+
+    /// <summary>Adds one product; one that has nothing to write is left out.</summary>
+    public void Group(in GemmOperand a, in GemmOperand b, float* c, int rows, int depth, int firstRow)
+    {
+        if (rows > 0 && (depth > 0 || !_add))
+        {
+            _groups[_count++] = new GemmGroup { A = a, B = b, C = c, Rows = rows, Depth = depth, FirstRow = firstRow };
+        }
+    }
+
+    /// <summary>Computes all groups.</summary>
+    public void Run()
+    {
+        if (_count == 0 || _columns == 0)
+        {
+            ZeroRowSums();
+            return;
+        }
+
+        int units = Partition(out long work);
+        if (work < SerialBelow)
+        {
+            for (int i = 0; i < units; i++)
+            {
+                Unit(i);
+            }
+        }
+        else
+        {
+            _parallel.For(units, this, static (gemm, unit) => gemm.Unit(unit));
+        }
+    }
+
+    /// <summary>Frees the packing buffers.</summary>
+    public void Dispose() => _workspace.Dispose();
+
+    private static int Cut(int count, int parts, int part) => (int)((long)count * part / parts);
+
+    // A row weight of an expert without columns has the gradient 0.
+    private void ZeroRowSums()
+    {
+        for (int i = 0; i < _count && _epilogue.Kind == GemmEpilogueKind.SwiGluBackward; i++)
+        {
+            new Span<float>(_epilogue.DRowWeight + _groups[i].FirstRow, _groups[i].Rows).Clear();
+        }
+    }
+
+    /// <summary>Chooses block sizes, numbers the units and returns how many there are.</summary>
+    private int Partition(out long work)
+    {
+        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
+        int mostColumnTiles = GemmWorkspace.Columns / KernelTable.TileColumns;
+        _columnTiles = (_columns + perTile - 1) / perTile;
+        int rowTiles = 1;
+        work = 0;
+        for (int i = 0; i < _count; i++)
+        {
+            ref GemmGroup group = ref _groups[i];
+            group.RowTiles = (group.Rows + KernelTable.TileRows - 1) / KernelTable.TileRows;
+            rowTiles = Math.Max(rowTiles, group.RowTiles);
+            work += (long)group.Rows * group.Depth * _columns * (_half == 0 ? 1 : 2);
+        }
+
+        // A sum over columns needs all of them in one unit, cut at borders that nothing but the width decides.
+        bool whole = _epilogue.Kind == GemmEpilogueKind.SwiGluBackward;
+        int tall = Math.Min(rowTiles, MostRowTiles);
+        int wide = Math.Min(_columnTiles, mostColumnTiles);
+        int wanted = _parallel.Threads == 1 || work < SerialBelow ? 1 : UnitsPerThread * _parallel.Threads;
+        while (CountUnits(tall, whole ? _columnTiles : wide) < wanted)
+        {
+            // Halve the longer side: the cost of packing goes with 1/rows + 1/columns.
+            bool cutRows = tall > 4 && (whole || wide <= 2 || tall * KernelTable.TileRows >= wide * KernelTable.TileColumns);
+            if (!cutRows && (whole || wide <= 2))
+            {
+                break;
+            }
+
+            tall = cutRows ? (tall + 1) / 2 : tall;
+            wide = cutRows ? wide : (wide + 1) / 2;
+        }
+
+        _unitTiles = wide;
+        _columnBlocks = whole ? 1 : (_columnTiles + wide - 1) / wide;
+        int units = 0;
+        for (int i = 0; i < _count; i++)
+        {
+            ref GemmGroup group = ref _groups[i];
+            group.RowBlocks = (group.RowTiles + tall - 1) / tall;
+            group.FirstItem = units;
+            units += group.RowBlocks * _columnBlocks;
+        }
+
+        return units;
+    }
+
+    private long CountUnits(int tall, int wide)
+    {
+        long units = 0;
+        for (int i = 0; i < _count; i++)
+        {
+            units += (_groups[i].RowTiles + tall - 1) / tall;
+        }
+
+        return units * ((_columnTiles + wide - 1) / wide);
+    }
+
+    private void Unit(int unit)
+    {
+        int index = 0;
+        for (int above = _count; above - index > 1;)
+        {
+            int middle = (index + above) / 2;
+            if (_groups[middle].FirstItem <= unit)
+            {
+                index = middle;
+            }
+            else
+            {
+                above = middle;
+            }
+        }
+
+        ref GemmGroup group = ref _groups[index];
+        int local = unit - group.FirstItem;
+        int columnBlock = local / group.RowBlocks;
+        int rowBlock = local % group.RowBlocks;
+        int firstTile = Cut(group.RowTiles, group.RowBlocks, rowBlock);
+        int endTile = Cut(group.RowTiles, group.RowBlocks, rowBlock + 1);
+        int firstColumn = Cut(_columnTiles, _columnBlocks, columnBlock);
+        int endColumn = Cut(_columnTiles, _columnBlocks, columnBlock + 1);
+        int thread = CpuParallel.CurrentWorker;
+        Debug.Assert(thread < _parallel.Threads, "A product ran on a thread of another pool.");
+        for (int column = firstColumn; column < endColumn; column += _unitTiles)
+        {
+            Block(group, firstTile, endTile, column, Math.Min(column + _unitTiles, endColumn), thread);
+        }
+    }
+
+    private void Block(in GemmGroup group, int firstTile, int endTile, int firstColumn, int endColumn, int thread)
+    {
+        int* edges = stackalloc int[GemmWorkspace.RowTiles + 1];
+        int start = 0;
+        do
+        {
+            int depth = Math.Min(GemmWorkspace.Depth, group.Depth - start);
+            bool last = start + depth == group.Depth;
+            PackColumns(group, firstColumn, endColumn, start, depth, thread);
+            for (int tile = firstTile; tile < endTile; tile += GemmWorkspace.RowTiles)
+            {
+                int tiles = Math.Min(GemmWorkspace.RowTiles, endTile - tile);
+                for (int i = 0; i <= tiles; i++)
+                {
+                    edges[i] = Cut(group.Rows, group.RowTiles, tile + i);
+                }
+
+                PackRows(group, edges, tiles, start, depth, thread);
+                for (int i = 0; i < tiles; i++)
+                {
+                    float* a = _workspace.RowBlock(thread) + (i * _workspace.RowStride);
+                    Tiles(group, a, edges[i], edges[i + 1], firstColumn, endColumn, depth, _add || start > 0, thread);
+                    if (last && _epilogue.Kind != GemmEpilogueKind.None)
+                    {
+                        Finish(group, edges[i], edges[i + 1], firstColumn, endColumn);
+                    }
+                }
+            }
+
+            start += depth;
+        }
+        while (start < group.Depth);
+    }
+
+    private void PackColumns(in GemmGroup group, int firstColumn, int endColumn, int start, int depth, int thread)
+    {
+        int lanes = KernelTable.Lanes;
+        float* destination = _workspace.ColumnBlock(thread);
+        for (int tile = firstColumn; tile < endColumn; tile++)
+        {
+            int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
+            int right = _half == 0 ? left + lanes : left;
+            GemmPacking.ColumnHalf(group.B, left, Math.Min(lanes, _columns - left), start, depth, destination);
+            GemmPacking.ColumnHalf(group.B, right + _half, Math.Min(lanes, _columns - right), start, depth, destination + lanes);
+            destination += _workspace.ColumnStride;
+        }
+    }
+
+    private void PackRows(in GemmGroup group, int* edges, int tiles, int start, int depth, int thread)
+    {
+        float* destination = _workspace.RowBlock(thread);
+        if (group.A.DepthMajor)
+        {
+            GemmPacking.RowTiles(group.A, edges, tiles, group.Rows, start, depth, destination, _workspace.RowStride);
+            return;
+        }
+
+        for (int i = 0; i < tiles; i++)
+        {
+            GemmPacking.RowTile(
+                group.A, edges[i], edges[i + 1] - edges[i], start, depth, destination + (i * _workspace.RowStride));
+        }
+    }
+
+    private void Tiles(
+        in GemmGroup group, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, int thread)
+    {
+        int lanes = KernelTable.Lanes;
+        nint half = _half == 0 ? lanes : _half;
+        float* b = _workspace.ColumnBlock(thread);
+        float* row = group.C + (firstRow * _stride);
+        delegate*<nint, float*, float*, float*, nint, nint, bool, void> kernel = KernelTable.ForRows(endRow - firstRow);
+        for (int tile = firstColumn; tile < endColumn; tile++)
+        {
+            int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
+            if (left + (_half == 0 ? 2 * lanes : lanes) <= _columns)
+            {
+                kernel(depth, a, b, row + left, _stride, half, add);
+            }
+            else
+            {
+                Edge(kernel, depth, a, b, row, left, endRow - firstRow, add, _workspace.EdgeTile(thread));
+            }
+
+            b += _workspace.ColumnStride;
+        }
+    }
+
+    // The last columns go through a full tile beside C.
+    private void Edge(
+        delegate*<nint, float*, float*, float*, nint, nint, bool, void> kernel,
+        int depth, float* a, float* b, float* c, int left, int rows, bool add, float* tile)
+    {
+        int lanes = KernelTable.Lanes;
+        int right = _half == 0 ? left + lanes : left;
+        int leftCount = Math.Min(lanes, _columns - left);
+        int rightCount = Math.Clamp(_columns - right, 0, lanes);
+        if (add)
+        {
+            new Span<float>(tile, rows * 2 * lanes).Clear();
+            for (int i = 0; i < rows; i++)
+            {
+                float* source = c + (i * _stride);
+                new Span<float>(source + left, leftCount).CopyTo(new Span<float>(tile + (i * 2 * lanes), lanes));
+                new Span<float>(source + right + _half, rightCount).CopyTo(new Span<float>(tile + (((i * 2) + 1) * lanes), lanes));
+            }
+        }
+
+        kernel(depth, a, b, tile, 2 * lanes, lanes, add);
+        for (int i = 0; i < rows; i++)
+        {
+            float* target = c + (i * _stride);
+            new Span<float>(tile + (i * 2 * lanes), leftCount).CopyTo(new Span<float>(target + left, leftCount));
+            new Span<float>(tile + (((i * 2) + 1) * lanes), rightCount).CopyTo(new Span<float>(target + right + _half, rightCount));
+        }
+    }
+
+    private void Finish(in GemmGroup group, int firstRow, int endRow, int firstColumn, int endColumn)
+    {
+        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
+        int first = firstColumn * perTile;
+        int end = Math.Min(endColumn * perTile, _columns);
+        for (int row = firstRow; row < endRow; row++)
+        {
+            _epilogue.Apply((nint)group.FirstRow + row, first, end);
+        }
+    }
+}

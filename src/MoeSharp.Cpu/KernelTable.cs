@@ -1,0 +1,126 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
+
+namespace MoeSharp.Cpu;
+
+/// <summary>A tile height as a type.</summary>
+internal interface IRows
+{
+    /// <summary>The height.</summary>
+    static abstract int Count { get; }
+}
+
+/// <summary>The kernels for this processor's widest vectors, one per tile height.</summary>
+internal static unsafe class KernelTable
+{
+    private static readonly delegate*<nint, float*, float*, float*, nint, nint, bool, void>[] s_kernels = Choose();
+
+    /// <summary>Numbers per vector: 16, 8 or 4.</summary>
+    public static int Lanes { get; } = Vector512.IsHardwareAccelerated ? 16 : Vector256.IsHardwareAccelerated ? 8 : 4;
+
+    /// <summary>Columns of a tile: two vectors.</summary>
+    public static int TileColumns => 2 * Lanes;
+
+    /// <summary>Most rows of a tile that leave no accumulator without a register: 14 of 32 registers' worth, or 6 of 16.</summary>
+    public static int TileRows { get; } = Vector512.IsHardwareAccelerated || AdvSimd.IsSupported || Avx512F.VL.IsSupported ? 14 : 6;
+
+    /// <summary>The kernel for a tile height, 1 to <see cref="MicroKernel.MaxRows"/>.</summary>
+    public static delegate*<nint, float*, float*, float*, nint, nint, bool, void> ForRows(int rows) => s_kernels[rows];
+
+    private static delegate*<nint, float*, float*, float*, nint, nint, bool, void>[] Choose() =>
+        Vector512.IsHardwareAccelerated ? Make<Simd512, Vector512<float>>()
+        : Vector256.IsHardwareAccelerated ? Make<Simd256, Vector256<float>>()
+        : Make<Simd128, Vector128<float>>();
+
+    private static delegate*<nint, float*, float*, float*, nint, nint, bool, void>[] Make<TSimd, TVector>()
+        where TSimd : struct, ISimd<TVector>
+        where TVector : struct =>
+    [
+        null,
+        &MicroKernel.Run<TSimd, TVector, Rows1>,
+        &MicroKernel.Run<TSimd, TVector, Rows2>,
+        &MicroKernel.Run<TSimd, TVector, Rows3>,
+        &MicroKernel.Run<TSimd, TVector, Rows4>,
+        &MicroKernel.Run<TSimd, TVector, Rows5>,
+        &MicroKernel.Run<TSimd, TVector, Rows6>,
+        &MicroKernel.Run<TSimd, TVector, Rows7>,
+        &MicroKernel.Run<TSimd, TVector, Rows8>,
+        &MicroKernel.Run<TSimd, TVector, Rows9>,
+        &MicroKernel.Run<TSimd, TVector, Rows10>,
+        &MicroKernel.Run<TSimd, TVector, Rows11>,
+        &MicroKernel.Run<TSimd, TVector, Rows12>,
+        &MicroKernel.Run<TSimd, TVector, Rows13>,
+        &MicroKernel.Run<TSimd, TVector, Rows14>,
+    ];
+
+    private readonly struct Rows1 : IRows
+    {
+        public static int Count => 1;
+    }
+
+    private readonly struct Rows2 : IRows
+    {
+        public static int Count => 2;
+    }
+
+    private readonly struct Rows3 : IRows
+    {
+        public static int Count => 3;
+    }
+
+    private readonly struct Rows4 : IRows
+    {
+        public static int Count => 4;
+    }
+
+    private readonly struct Rows5 : IRows
+    {
+        public static int Count => 5;
+    }
+
+    private readonly struct Rows6 : IRows
+    {
+        public static int Count => 6;
+    }
+
+    private readonly struct Rows7 : IRows
+    {
+        public static int Count => 7;
+    }
+
+    private readonly struct Rows8 : IRows
+    {
+        public static int Count => 8;
+    }
+
+    private readonly struct Rows9 : IRows
+    {
+        public static int Count => 9;
+    }
+
+    private readonly struct Rows10 : IRows
+    {
+        public static int Count => 10;
+    }
+
+    private readonly struct Rows11 : IRows
+    {
+        public static int Count => 11;
+    }
+
+    private readonly struct Rows12 : IRows
+    {
+        public static int Count => 12;
+    }
+
+    private readonly struct Rows13 : IRows
+    {
+        public static int Count => 13;
+    }
+
+    private readonly struct Rows14 : IRows
+    {
+        public static int Count => 14;
+    }
+}

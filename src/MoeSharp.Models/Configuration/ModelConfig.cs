@@ -1,0 +1,146 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Models;
+
+/// <summary>The shape of a model: everything but its weights. Reads and writes <c>config.json</c>.</summary>
+/// <remarks>Field names in the file follow Hugging Face where a name exists there (<c>hidden_size</c>, <c>num_experts_per_tok</c>, ...).</remarks>
+public sealed record ModelConfig
+{
+    /// <summary>Name of this engine's architecture in <c>config.json</c>.</summary>
+    public const string MoeSharpType = "moesharp";
+
+    /// <summary>Architecture; only <c>moesharp</c> is implemented.</summary>
+    public string ModelType { get; init; } = MoeSharpType;
+
+    /// <summary>Tokens; 256 for a byte-level model.</summary>
+    public int VocabularySize { get; init; } = 256;
+
+    /// <summary>Width d of the residual stream.</summary>
+    public required int HiddenSize { get; init; }
+
+    /// <summary>Decoder layers.</summary>
+    public required int Layers { get; init; }
+
+    /// <summary>Query heads.</summary>
+    public required int Heads { get; init; }
+
+    /// <summary>Key/value heads; divides <see cref="Heads"/>.</summary>
+    public required int KeyValueHeads { get; init; }
+
+    /// <summary>Width of a head, even.</summary>
+    public required int HeadDim { get; init; }
+
+    /// <summary>Width n of one expert.</summary>
+    public required int ExpertWidth { get; init; }
+
+    /// <summary>Real experts E per layer.</summary>
+    public required int Experts { get; init; }
+
+    /// <summary>Slots K per token.</summary>
+    public required int TopK { get; init; }
+
+    /// <summary>Target share rho of slots that hit a real expert, in (0, 1]; 1 is a plain MoE (arXiv 2601.15370).</summary>
+    public double DataSparsity { get; init; } = 0.5;
+
+    /// <summary>What a null slot adds.</summary>
+    public NullKind NullKind { get; init; } = NullKind.Zero;
+
+    /// <summary>One null logit for all copies (the paper), or one per copy.</summary>
+    public bool SharedNullLogit { get; init; } = true;
+
+    /// <summary>Score function of the router.</summary>
+    public ScoreFunction Score { get; init; } = ScoreFunction.Softmax;
+
+    /// <summary>Which chosen slots normalise the combine weights.</summary>
+    public Renormalize Renormalize { get; init; } = Renormalize.ChosenExceptZero;
+
+    /// <summary>Selection-only bias of the router; the null-rate controller of the trainer needs <see cref="SelectionBias.Logit"/>.</summary>
+    public SelectionBias SelectionBias { get; init; } = SelectionBias.Logit;
+
+    /// <summary>Width of the shared expert that every token uses; 0 for none.</summary>
+    public int SharedExpertWidth { get; init; }
+
+    /// <summary>Longest sequence in tokens.</summary>
+    public required int ContextLength { get; init; }
+
+    /// <summary>Base of the rotary frequencies.</summary>
+    public double RopeTheta { get; init; } = 10000;
+
+    /// <summary>Added to the mean square in norms.</summary>
+    public double RmsNormEpsilon { get; init; } = 1e-5;
+
+    /// <summary>Whether the output head is the embedding table.</summary>
+    public bool TieEmbeddings { get; init; } = true;
+
+    /// <summary>Fields of a <c>config.json</c> that this engine does not know; they are ignored.</summary>
+    public IReadOnlyList<string> UnknownFields { get; init; } = [];
+
+    /// <summary>Null slots M = E (1 - rho) / rho, rounded.</summary>
+    public int NullSlots => RouterSpec.NullSlotsFor(Experts, DataSparsity);
+
+    /// <summary>The routing rules these fields describe.</summary>
+    public RouterSpec Router => new()
+    {
+        Experts = Experts,
+        TopK = TopK,
+        Score = Score,
+        Nulls = NullSlots == 0 ? [] : [new NullGroup(NullKind, NullSlots)],
+        SharedNullLogit = SharedNullLogit,
+        Renormalize = Renormalize,
+        SelectionBias = SelectionBias,
+    };
+
+    /// <summary>Number of trained values.</summary>
+    public long ParameterCount
+    {
+        get
+        {
+            long d = HiddenSize, q = (long)Heads * HeadDim, kv = (long)KeyValueHeads * HeadDim;
+            RouterSpec router = Router;
+            long constants = router.ConstantSlots * 3L * d;
+            long layer = (2 * d) + (d * ((2 * q) + (2 * kv))) + (router.Columns * d) + (3L * d * ExpertWidth * Experts)
+                + (3L * d * SharedExpertWidth) + constants;
+            return (VocabularySize * d * (TieEmbeddings ? 1 : 2)) + d + (Layers * layer);
+        }
+    }
+
+    /// <summary>Trained values that a token uses on average when its share of real slots is <see cref="DataSparsity"/>.</summary>
+    public long ActiveParameterCount =>
+        ParameterCount - (long)Math.Round(3.0 * HiddenSize * ExpertWidth * Layers * (Experts - (TopK * DataSparsity)));
+
+    /// <summary>Parses <c>config.json</c>.</summary>
+    /// <param name="json">The text.</param>
+    /// <param name="fileNameForErrors">Named in messages.</param>
+    /// <exception cref="CheckpointFormatException">Not JSON, a field is missing or out of range.</exception>
+    /// <exception cref="UnsupportedModelException">The architecture is another one.</exception>
+    public static ModelConfig FromJson(string json, string fileNameForErrors) => ModelConfigJson.Read(json, fileNameForErrors);
+
+    /// <summary>The text of <c>config.json</c>, indented, ending in a line feed.</summary>
+    public string ToJson() => ModelConfigJson.Write(this);
+
+    /// <summary>Checks every field against the others.</summary>
+    /// <returns>This configuration, for chaining.</returns>
+    /// <exception cref="ArgumentException">A value is out of range; the message says which.</exception>
+    public ModelConfig Validate()
+    {
+        AtLeastOne(VocabularySize, "vocabulary size");
+        AtLeastOne(HiddenSize, "hidden size");
+        AtLeastOne(Layers, "number of layers");
+        AtLeastOne(Heads, "number of heads");
+        AtLeastOne(KeyValueHeads, "number of key/value heads");
+        AtLeastOne(ExpertWidth, "expert width");
+        AtLeastOne(Experts, "number of experts");
+        AtLeastOne(TopK, "number of experts per token");
+        Guard.That(Heads % KeyValueHeads == 0, $"The key/value heads must divide the heads, got {KeyValueHeads} and {Heads}.");
+        Guard.That(HeadDim >= 2 && HeadDim % 2 == 0, $"The head width is even and at least 2, got {HeadDim}.");
+        Guard.That(ContextLength >= 2, $"The context length is at least 2, got {ContextLength}.");
+        Guard.That(SharedExpertWidth >= 0, $"The shared expert width is at least 0, got {SharedExpertWidth}.");
+        Guard.That(DataSparsity is > 0 and <= 1, $"The data sparsity is in (0, 1], got {DataSparsity}.");
+        Guard.That(double.IsFinite(RopeTheta) && RopeTheta > 0, $"The rope theta is positive, got {RopeTheta}.");
+        Guard.That(double.IsFinite(RmsNormEpsilon) && RmsNormEpsilon > 0, $"The norm epsilon is positive, got {RmsNormEpsilon}.");
+        _ = Router.Validate();
+        return this;
+    }
+
+    private static void AtLeastOne(int value, string what) => Guard.That(value >= 1, $"The {what} is at least 1, got {value}.");
+}

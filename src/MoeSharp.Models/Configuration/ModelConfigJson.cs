@@ -1,0 +1,111 @@
+using System.Text.Json;
+using MoeSharp.Core;
+
+namespace MoeSharp.Models;
+
+/// <summary>The JSON form of <see cref="ModelConfig"/>.</summary>
+internal static class ModelConfigJson
+{
+    private static readonly (string Spelling, NullKind Value)[] s_nullKinds =
+        [("zero", NullKind.Zero), ("identity", NullKind.Identity), ("constant", NullKind.Constant)];
+
+    private static readonly (string Spelling, ScoreFunction Value)[] s_scores =
+        [("softmax", ScoreFunction.Softmax), ("sigmoid", ScoreFunction.Sigmoid)];
+
+    private static readonly (string Spelling, Renormalize Value)[] s_renormalize =
+        [("none", Renormalize.None), ("chosen", Renormalize.Chosen), ("chosen_except_zero", Renormalize.ChosenExceptZero)];
+
+    private static readonly (string Spelling, SelectionBias Value)[] s_biases =
+        [("none", SelectionBias.None), ("score", SelectionBias.Score), ("logit", SelectionBias.Logit)];
+
+    public static string Write(ModelConfig config) => JsonText.Indented(json => WriteFields(json, config));
+
+    /// <summary>Writes one object with all fields.</summary>
+    public static void WriteFields(Utf8JsonWriter json, ModelConfig config)
+    {
+        json.WriteStartObject();
+        json.WriteString("model_type", config.ModelType);
+        json.WriteNumber("vocab_size", config.VocabularySize);
+        json.WriteNumber("hidden_size", config.HiddenSize);
+        json.WriteNumber("num_hidden_layers", config.Layers);
+        json.WriteNumber("num_attention_heads", config.Heads);
+        json.WriteNumber("num_key_value_heads", config.KeyValueHeads);
+        json.WriteNumber("head_dim", config.HeadDim);
+        json.WriteNumber("max_position_embeddings", config.ContextLength);
+        json.WriteNumber("rope_theta", config.RopeTheta);
+        json.WriteNumber("rms_norm_eps", config.RmsNormEpsilon);
+        json.WriteBoolean("tie_word_embeddings", config.TieEmbeddings);
+        json.WriteNumber("num_experts", config.Experts);
+        json.WriteNumber("num_experts_per_tok", config.TopK);
+        json.WriteNumber("moe_intermediate_size", config.ExpertWidth);
+        json.WriteNumber("shared_expert_intermediate_size", config.SharedExpertWidth);
+        json.WriteNumber("data_sparsity", config.DataSparsity);
+        json.WriteNumber("null_slots", config.NullSlots);
+        json.WriteString("null_kind", Spell(s_nullKinds, config.NullKind));
+        json.WriteBoolean("shared_null_logit", config.SharedNullLogit);
+        json.WriteString("score", Spell(s_scores, config.Score));
+        json.WriteString("renormalize", Spell(s_renormalize, config.Renormalize));
+        json.WriteString("selection_bias", Spell(s_biases, config.SelectionBias));
+        json.WriteEndObject();
+    }
+
+    public static ModelConfig Read(string text, string file)
+    {
+        using JsonDocument document = JsonFields.Parse(text, file);
+        return Read(new JsonFields(document.RootElement, file), file);
+    }
+
+    public static ModelConfig Read(JsonFields fields, string file)
+    {
+        string type = fields.Text("model_type");
+        if (type != ModelConfig.MoeSharpType)
+        {
+            throw new UnsupportedModelException($"{file}: model_type '{type}' is not implemented; supported: {ModelConfig.MoeSharpType}.");
+        }
+
+        int heads = fields.Int("num_attention_heads", 1);
+        int hidden = fields.Int("hidden_size", 1);
+        var config = new ModelConfig
+        {
+            ModelType = type,
+            VocabularySize = fields.Int("vocab_size", 1, 256),
+            HiddenSize = hidden,
+            Layers = fields.Int("num_hidden_layers", 1),
+            Heads = heads,
+            KeyValueHeads = fields.Int("num_key_value_heads", 1, heads),
+            HeadDim = fields.Int("head_dim", 2, Math.Max(2, hidden / heads)),
+            ContextLength = fields.Int("max_position_embeddings", 2),
+            RopeTheta = fields.Number("rope_theta", x => x > 0, "a positive number", 10000),
+            RmsNormEpsilon = fields.Number("rms_norm_eps", x => x > 0, "a positive number", 1e-5),
+            TieEmbeddings = fields.Boolean("tie_word_embeddings", true),
+            Experts = fields.Int("num_experts", 1),
+            TopK = fields.Int("num_experts_per_tok", 1),
+            ExpertWidth = fields.Int("moe_intermediate_size", 1),
+            SharedExpertWidth = fields.Int("shared_expert_intermediate_size", 0, 0),
+            DataSparsity = fields.Number("data_sparsity", x => x is > 0 and <= 1, "a number in (0, 1]", 1),
+            NullKind = fields.Choice("null_kind", s_nullKinds, NullKind.Zero),
+            SharedNullLogit = fields.Boolean("shared_null_logit", true),
+            Score = fields.Choice("score", s_scores, ScoreFunction.Softmax),
+            Renormalize = fields.Choice("renormalize", s_renormalize, Renormalize.ChosenExceptZero),
+            SelectionBias = fields.Choice("selection_bias", s_biases, SelectionBias.None),
+        };
+
+        try
+        {
+            _ = config.Validate();
+            long nulls = fields.Integer("null_slots", 0, int.MaxValue, config.NullSlots);
+            Guard.That(
+                nulls == config.NullSlots,
+                $"null_slots is {nulls}, but data_sparsity {config.DataSparsity} with {config.Experts} experts means {config.NullSlots}.");
+        }
+        catch (Exception error) when (error is ArgumentException or OverflowException)
+        {
+            throw new CheckpointFormatException($"{file}: {error.Message}", error);
+        }
+
+        return config with { UnknownFields = fields.Unread };
+    }
+
+    private static string Spell<T>((string Spelling, T Value)[] names, T value) =>
+        Array.Find(names, name => EqualityComparer<T>.Default.Equals(name.Value, value)).Spelling;
+}

@@ -1,0 +1,94 @@
+using MoeSharp.Autograd;
+
+namespace MoeSharp.Models;
+
+/// <summary>Sums of loss and routing counts between two log lines. Its content is part of a checkpoint, so that a resumed run logs the same numbers.</summary>
+internal sealed class RoutingMeter
+{
+    private readonly int _experts;
+    private readonly int[] _buffer;
+
+    public RoutingMeter(ModelConfig config)
+    {
+        _experts = config.Experts;
+        int columns = config.Router.Columns;
+        _buffer = new int[columns];
+        Counts = [.. Enumerable.Range(0, config.Layers).Select(_ => new long[columns])];
+    }
+
+    /// <summary>Slots per logit column, per layer; the first are the real experts.</summary>
+    public long[][] Counts { get; }
+
+    /// <summary>Sum of mean losses in nats, one per micro-batch.</summary>
+    public double Nats { get; set; }
+
+    /// <summary>Micro-batches in <see cref="Nats"/>.</summary>
+    public long MicroBatches { get; set; }
+
+    /// <summary>Mean loss in bits per byte; NaN before the first micro-batch.</summary>
+    public double BitsPerByte => Nats / MicroBatches / Math.Log(2);
+
+    /// <summary>Adds a micro-batch.</summary>
+    public void Add(double nats, IReadOnlyList<MoeOutput> layers)
+    {
+        Nats += nats;
+        MicroBatches++;
+        for (int layer = 0; layer < layers.Count; layer++)
+        {
+            layers[layer].Routing.Counts.CopyTo<int>(_buffer);
+            for (int column = 0; column < _buffer.Length; column++)
+            {
+                Counts[layer][column] += _buffer[column];
+            }
+        }
+    }
+
+    /// <summary>Adds the routing counts of another meter.</summary>
+    public void Add(RoutingMeter other)
+    {
+        Nats += other.Nats;
+        MicroBatches += other.MicroBatches;
+        for (int layer = 0; layer < Counts.Length; layer++)
+        {
+            for (int column = 0; column < Counts[layer].Length; column++)
+            {
+                Counts[layer][column] += other.Counts[layer][column];
+            }
+        }
+    }
+
+    /// <summary>Forgets everything.</summary>
+    public void Clear()
+    {
+        Nats = 0;
+        MicroBatches = 0;
+        foreach (long[] layer in Counts)
+        {
+            Array.Clear(layer);
+        }
+    }
+
+    /// <summary>Share of null slots of a layer; 0 before the first micro-batch.</summary>
+    public double NullShare(int layer) => 1 - RealShare(layer);
+
+    /// <summary>Share of real slots of a layer; 1 before the first micro-batch.</summary>
+    public double RealShare(int layer)
+    {
+        long all = Counts[layer].Sum();
+        return all == 0 ? 1 : (double)Counts[layer].AsSpan(0, _experts).ToArray().Sum() / all;
+    }
+
+    /// <summary>Share of null slots, mean over layers.</summary>
+    public double MeanNullShare() => Enumerable.Range(0, Counts.Length).Average(NullShare);
+
+    /// <summary>Share of a layer's real slots that each expert got; zeros when there were none.</summary>
+    public double[] ExpertLoad(int layer)
+    {
+        long[] real = Counts[layer][.._experts];
+        double all = Math.Max(real.Sum(), 1);
+        return Array.ConvertAll(real, count => count / all);
+    }
+
+    /// <summary>Largest expert load over the mean, mean over layers; 1 is even, 0 when every slot was null.</summary>
+    public double LoadBalance() => Enumerable.Range(0, Counts.Length).Average(layer => ExpertLoad(layer).Max() * _experts);
+}

@@ -1,0 +1,197 @@
+using System.Text.Json;
+using MoeSharp.Core;
+
+namespace MoeSharp.Models;
+
+/// <summary>Everything that determines a training run; kept in <c>train.json</c>. <see cref="Presets"/> makes complete ones.</summary>
+public sealed record TrainOptions
+{
+    /// <summary>The model.</summary>
+    public required ModelConfig Model { get; init; }
+
+    /// <summary>Where the run is kept. Not part of the file: a run folder can be moved.</summary>
+    public string RunFolder { get; init; } = string.Empty;
+
+    /// <summary>Text files, folders or globs.</summary>
+    public IReadOnlyList<string> Data { get; init; } = [];
+
+    /// <summary>Sequences per micro-batch.</summary>
+    public int BatchSize { get; init; } = 8;
+
+    /// <summary>Micro-batches per step; their gradients are averaged.</summary>
+    public int AccumulationSteps { get; init; } = 1;
+
+    /// <summary>Optimizer steps.</summary>
+    public long Steps { get; init; } = 1000;
+
+    /// <summary>Learning rate after the warm-up.</summary>
+    public double PeakLearningRate { get; init; } = 3e-3;
+
+    /// <summary>Learning rate at the end (cosine).</summary>
+    public double FloorLearningRate { get; init; } = 3e-4;
+
+    /// <summary>Steps of linear warm-up.</summary>
+    public long WarmupSteps { get; init; } = 50;
+
+    /// <summary>Decoupled weight decay.</summary>
+    public double WeightDecay { get; init; } = 0.1;
+
+    /// <summary>Largest gradient norm; 0 for no clipping.</summary>
+    public double ClipNorm { get; init; } = 1;
+
+    /// <summary>Weight of the balance loss (2e-2 in arXiv 2601.15370).</summary>
+    public double BalanceWeight { get; init; } = 2e-2;
+
+    /// <summary>Weight of the z-loss (1e-3 in arXiv 2601.15370).</summary>
+    public double ZLossWeight { get; init; } = 1e-3;
+
+    /// <summary>Rate of the null-rate controller; 0 switches it off. It needs <see cref="SelectionBias.Logit"/>.</summary>
+    public double NullControllerRate { get; init; } = 0.02;
+
+    /// <summary>Steps between evaluations on a fixed part of the validation text; 0 for none but the last.</summary>
+    public long EvaluateEvery { get; init; } = 100;
+
+    /// <summary>Bytes of validation text that the evaluations in between use, spread evenly.</summary>
+    public long EvaluationBytes { get; init; } = 32 * 1024;
+
+    /// <summary>About how many bytes the split sets aside for validation; the last evaluation uses all of them.</summary>
+    public long ValidationBytes { get; init; } = TextCorpus.DefaultValidationBytes;
+
+    /// <summary>Steps between checkpoints; 0 for the last only.</summary>
+    public long SaveEvery { get; init; } = 100;
+
+    /// <summary>Steps between lines of metrics and progress reports.</summary>
+    public long LogEvery { get; init; } = 10;
+
+    /// <summary>Seed of initial weights, batches and the sample.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>Device the run was started on: cpu.</summary>
+    public string Device { get; init; } = "cpu";
+
+    /// <summary>Name of the preset these options came from, or <c>custom</c>.</summary>
+    public string Preset { get; init; } = "custom";
+
+    /// <summary>Bytes of text to generate at the end.</summary>
+    public int SampleBytes { get; init; } = 400;
+
+    /// <summary>Tokens that one optimizer step sees.</summary>
+    public long TokensPerStep => (long)BatchSize * AccumulationSteps * Model.ContextLength;
+
+    /// <summary>Parses <c>train.json</c>. Fields it does not know are ignored; <see cref="RunFolder"/> is left empty.</summary>
+    /// <exception cref="CheckpointFormatException">Not JSON, a field is missing or out of range.</exception>
+    public static TrainOptions FromJson(string json, string fileNameForErrors)
+    {
+        using JsonDocument document = JsonFields.Parse(json, fileNameForErrors);
+        var fields = new JsonFields(document.RootElement, fileNameForErrors);
+        var options = new TrainOptions
+        {
+            Model = ModelConfigJson.Read(fields.Object("model"), fileNameForErrors),
+            Data = fields.Texts("data"),
+            BatchSize = fields.Int("batch_size", 1),
+            AccumulationSteps = fields.Int("accumulation_steps", 1),
+            Steps = fields.Integer("steps", 0, long.MaxValue),
+            PeakLearningRate = fields.Number("peak_learning_rate", x => x >= 0, "a number >= 0"),
+            FloorLearningRate = fields.Number("floor_learning_rate", x => x >= 0, "a number >= 0"),
+            WarmupSteps = fields.Integer("warmup_steps", 0, long.MaxValue),
+            WeightDecay = fields.Number("weight_decay", x => x >= 0, "a number >= 0"),
+            ClipNorm = fields.Number("clip_norm", x => x >= 0, "a number >= 0"),
+            BalanceWeight = fields.Number("balance_weight", x => x >= 0, "a number >= 0"),
+            ZLossWeight = fields.Number("z_loss_weight", x => x >= 0, "a number >= 0"),
+            NullControllerRate = fields.Number("null_controller_rate", x => x >= 0, "a number >= 0"),
+            EvaluateEvery = fields.Integer("evaluate_every", 0, long.MaxValue),
+            EvaluationBytes = fields.Integer("evaluation_bytes", 1, long.MaxValue),
+            ValidationBytes = fields.Integer("validation_bytes", 1, long.MaxValue),
+            SaveEvery = fields.Integer("save_every", 0, long.MaxValue),
+            LogEvery = fields.Integer("log_every", 1, long.MaxValue),
+            Seed = ulong.TryParse(fields.Text("seed"), out ulong seed)
+                ? seed
+                : throw new CheckpointFormatException($"{fileNameForErrors}: 'seed' is \"{fields.Text("seed")}\", expected digits of a 64-bit number."),
+            Device = fields.Text("device"),
+            Preset = fields.Text("preset"),
+            SampleBytes = fields.Int("sample_bytes", 0),
+        };
+        try
+        {
+            return options.Validate();
+        }
+        catch (ArgumentException error)
+        {
+            throw new CheckpointFormatException($"{fileNameForErrors}: {error.Message}", error);
+        }
+    }
+
+    /// <summary>The text of <c>train.json</c>, indented, ending in a line feed.</summary>
+    public string ToJson() => JsonText.Indented(json =>
+    {
+        json.WriteStartObject();
+        WriteFields(json);
+        json.WriteEndObject();
+    });
+
+    /// <summary>Checks every value.</summary>
+    /// <returns>These options, for chaining.</returns>
+    /// <exception cref="ArgumentException">A value is out of range; the message says which.</exception>
+    public TrainOptions Validate()
+    {
+        _ = Model.Validate();
+        Guard.That(Model.VocabularySize == 256, $"Training works on bytes: the vocabulary size is 256, got {Model.VocabularySize}.");
+        Guard.That(BatchSize >= 1, $"The batch size is at least 1, got {BatchSize}.");
+        Guard.That(AccumulationSteps >= 1, $"The accumulation steps are at least 1, got {AccumulationSteps}.");
+        Guard.That(Steps >= 0, $"The number of steps is at least 0, got {Steps}.");
+        Guard.That(WarmupSteps >= 0, $"The warm-up is at least 0 steps, got {WarmupSteps}.");
+        Guard.That(LogEvery >= 1, $"The steps between log lines are at least 1, got {LogEvery}.");
+        Guard.That(EvaluateEvery >= 0, $"The steps between evaluations are at least 0, got {EvaluateEvery}.");
+        Guard.That(SaveEvery >= 0, $"The steps between checkpoints are at least 0, got {SaveEvery}.");
+        Guard.That(EvaluationBytes >= 1, $"The evaluation bytes are at least 1, got {EvaluationBytes}.");
+        Guard.That(ValidationBytes >= 1, $"The validation bytes are at least 1, got {ValidationBytes}.");
+        Guard.That(SampleBytes >= 0, $"The sample is at least 0 bytes long, got {SampleBytes}.");
+        NotNegative(PeakLearningRate, "peak learning rate");
+        NotNegative(FloorLearningRate, "floor learning rate");
+        NotNegative(WeightDecay, "weight decay");
+        NotNegative(ClipNorm, "clip norm");
+        NotNegative(BalanceWeight, "balance weight");
+        NotNegative(ZLossWeight, "z-loss weight");
+        NotNegative(NullControllerRate, "null controller rate");
+        return this;
+    }
+
+    /// <summary>Writes the fields into an open object.</summary>
+    internal void WriteFields(Utf8JsonWriter json)
+    {
+        json.WriteString("preset", Preset);
+        json.WriteString("device", Device);
+
+        // As text: many JSON readers round numbers beyond 2^53.
+        json.WriteString("seed", Seed.ToString(System.Globalization.CultureInfo.InvariantCulture));
+        json.WriteStartArray("data");
+        foreach (string item in Data)
+        {
+            json.WriteStringValue(item);
+        }
+
+        json.WriteEndArray();
+        json.WriteNumber("batch_size", BatchSize);
+        json.WriteNumber("accumulation_steps", AccumulationSteps);
+        json.WriteNumber("steps", Steps);
+        json.WriteNumber("peak_learning_rate", PeakLearningRate);
+        json.WriteNumber("floor_learning_rate", FloorLearningRate);
+        json.WriteNumber("warmup_steps", WarmupSteps);
+        json.WriteNumber("weight_decay", WeightDecay);
+        json.WriteNumber("clip_norm", ClipNorm);
+        json.WriteNumber("balance_weight", BalanceWeight);
+        json.WriteNumber("z_loss_weight", ZLossWeight);
+        json.WriteNumber("null_controller_rate", NullControllerRate);
+        json.WriteNumber("evaluate_every", EvaluateEvery);
+        json.WriteNumber("evaluation_bytes", EvaluationBytes);
+        json.WriteNumber("validation_bytes", ValidationBytes);
+        json.WriteNumber("save_every", SaveEvery);
+        json.WriteNumber("log_every", LogEvery);
+        json.WriteNumber("sample_bytes", SampleBytes);
+        json.WritePropertyName("model");
+        ModelConfigJson.WriteFields(json, Model);
+    }
+
+    private static void NotNegative(double value, string what) =>
+        Guard.That(double.IsFinite(value) && value >= 0, $"The {what} is a number >= 0, got {value}.");
+}

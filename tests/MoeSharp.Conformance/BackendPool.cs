@@ -1,0 +1,21 @@
+using MoeSharp.Core;
+using MoeSharp.Cpu;
+using MoeSharp.Reference;
+
+namespace MoeSharp.Conformance;
+
+/// <summary>The backends that every machine has, made once for the whole run.</summary>
+public sealed class BackendPool : IDisposable
+{
+    /// <summary>The oracle.</summary>
+    public Backend Reference { get; } = new ReferenceBackend();
+
+    /// <summary>The CPU backend with as many threads as there are processors.</summary>
+    public Backend Cpu { get; } = new CpuBackend();
+
+    public void Dispose()
+    {
+        Reference.Dispose();
+        Cpu.Dispose();
+    }
+}

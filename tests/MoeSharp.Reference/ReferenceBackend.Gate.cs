@@ -1,0 +1,254 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Reference;
+
+/// <content>The gate: scores, choice, weights and statistics, slot by slot, with no shortcut for null copies.</content>
+public sealed partial class ReferenceBackend
+{
+    /// <inheritdoc/>
+    protected override void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result)
+    {
+        int tokens = (int)logits.Shape[0];
+        double[] bias = selectionBias?.ToDoubles() ?? new double[spec.Columns];
+        Floats(result.ProbabilitySums).Clear();
+        Ints(result.Counts).Clear();
+        double squares = 0;
+        for (int t = 0; t < tokens; t++)
+        {
+            double[] z = SlotLogits(Matrix(logits)[t], spec);
+            int[] chosen = Choose(SelectionScores(z, bias, spec), spec);
+            double[] weights = CombineWeights(z, chosen, spec);
+            for (int i = 0; i < spec.TopK; i++)
+            {
+                Ints(result.Ids)[(t * spec.TopK) + i] = SlotToId(chosen[i], spec);
+                Matrix(result.Weights)[t, i] = weights[i];
+                Ints(result.Counts)[spec.ColumnOf(chosen[i])]++;
+            }
+
+            double[] p = Probabilities(z, spec);
+            for (int column = 0; column < spec.Columns; column++)
+            {
+                Floats(result.ProbabilitySums)[column] += p[FirstSlot(column, spec)];
+            }
+
+            squares += Math.Pow(LogSumExp(z), 2);
+        }
+
+        Floats(result.BalanceLoss)[0] = BalanceLoss(Ints(result.Counts), Floats(result.ProbabilitySums), tokens, spec);
+        Floats(result.ZLoss)[0] = tokens == 0 ? 0 : squares / tokens;
+    }
+
+    /// <summary>One logit per slot: a shared null logit is repeated for each of its copies.</summary>
+    private static double[] SlotLogits(ReadOnlySpan<double> columns, RouterSpec spec)
+    {
+        var z = new double[spec.Slots];
+        for (int slot = 0; slot < z.Length; slot++)
+        {
+            z[slot] = columns[spec.ColumnOf(slot)];
+        }
+
+        return z;
+    }
+
+    /// <summary>
+    /// What the choice compares. Softmax: the logit (plus a logit bias), or probability plus a score bias;
+    /// sigmoid: sigmoid(logit + logit bias), or sigmoid(logit) + score bias.
+    /// </summary>
+    private static double[] SelectionScores(double[] z, double[] bias, RouterSpec spec)
+    {
+        double[] p = spec.Score == ScoreFunction.Softmax ? Softmax(z) : [];
+        var scores = new double[z.Length];
+        for (int slot = 0; slot < z.Length; slot++)
+        {
+            double b = bias[spec.ColumnOf(slot)];
+            scores[slot] = (spec.Score, spec.SelectionBias) switch
+            {
+                (ScoreFunction.Softmax, SelectionBias.Score) => p[slot] + b,
+                (ScoreFunction.Softmax, _) => z[slot] + b,
+                (ScoreFunction.Sigmoid, SelectionBias.Score) => Sigmoid(z[slot]) + b,
+                _ => Sigmoid(z[slot] + b),
+            };
+        }
+
+        return scores;
+    }
+
+    /// <summary>The K allowed slots of largest score in rank order; equal scores: the lower slot; NaN below every number.</summary>
+    private static int[] Choose(double[] scores, RouterSpec spec)
+    {
+        bool[] free = AllowedSlots(scores, spec);
+        var chosen = new int[spec.TopK];
+        for (int rank = 0; rank < chosen.Length; rank++)
+        {
+            chosen[rank] = Largest(scores, free);
+            free[chosen[rank]] = false;
+        }
+
+        return chosen;
+    }
+
+    /// <summary>Null slots, and the experts of the groups that are kept; an expert outside them cannot be chosen whatever its score.</summary>
+    private static bool[] AllowedSlots(double[] scores, RouterSpec spec)
+    {
+        int size = spec.Experts / spec.GroupCount;
+        var groupScores = new double[spec.GroupCount];
+        for (int group = 0; group < spec.GroupCount; group++)
+        {
+            groupScores[group] = GroupScoreOf(scores.AsSpan(group * size, size), spec.GroupScore);
+        }
+
+        bool[] dropped = Enumerable.Repeat(true, spec.GroupCount).ToArray();
+        for (int i = 0; i < spec.GroupsKept; i++)
+        {
+            dropped[Largest(groupScores, dropped)] = false;
+        }
+
+        return Enumerable.Range(0, spec.Slots).Select(slot => slot >= spec.Experts || !dropped[slot / size]).ToArray();
+    }
+
+    /// <summary>The best score of a group, or the sum of its two best.</summary>
+    private static double GroupScoreOf(ReadOnlySpan<double> scores, GroupScore rule)
+    {
+        double[] all = scores.ToArray();
+        bool[] free = Enumerable.Repeat(true, all.Length).ToArray();
+        int best = Largest(all, free);
+        if (rule == GroupScore.Max || all.Length == 1)
+        {
+            return all[best];
+        }
+
+        free[best] = false;
+        return all[best] + all[Largest(all, free)];
+    }
+
+    /// <summary>The lowest free index of the largest score; NaN counts below negative infinity.</summary>
+    private static int Largest(double[] scores, bool[] free)
+    {
+        int best = -1;
+        for (int i = 0; i < scores.Length; i++)
+        {
+            bool better = best < 0 || scores[i] > scores[best] || (double.IsNaN(scores[best]) && !double.IsNaN(scores[i]));
+            if (free[i] && better)
+            {
+                best = i;
+            }
+        }
+
+        return best;
+    }
+
+    /// <summary>
+    /// scale * s / D for chosen slots, 0 for zero nulls. Softmax scores: D = 1, or a softmax over the included chosen logits;
+    /// sigmoid scores: D = 1, or the sum over the included chosen slots plus epsilon.
+    /// </summary>
+    private static double[] CombineWeights(double[] z, int[] chosen, RouterSpec spec)
+    {
+        double[] share = ChosenShares(z, chosen, spec);
+        for (int i = 0; i < chosen.Length; i++)
+        {
+            share[i] = IsZeroNull(chosen[i], spec) ? 0 : spec.Scale * share[i];
+        }
+
+        return share;
+    }
+
+    /// <summary>s / D per chosen slot; 0 for those that <see cref="Included"/> leaves out of D.</summary>
+    private static double[] ChosenShares(double[] z, int[] chosen, RouterSpec spec)
+    {
+        var share = new double[chosen.Length];
+        int[] included = Enumerable.Range(0, chosen.Length).Where(i => Included(chosen[i], spec)).ToArray();
+        double[] values = included.Select(i => z[chosen[i]]).ToArray();
+        double[] shares;
+        if (spec.Score == ScoreFunction.Sigmoid)
+        {
+            double[] s = values.Select(Sigmoid).ToArray();
+            double divisor = spec.Renormalize == Renormalize.None ? 1 : s.Sum() + spec.NormalizeEpsilon;
+            shares = s.Select(x => x / divisor).ToArray();
+        }
+        else if (spec.Renormalize == Renormalize.None)
+        {
+            double[] p = Softmax(z);
+            shares = included.Select(i => p[chosen[i]]).ToArray();
+        }
+        else
+        {
+            shares = Softmax(values);
+        }
+
+        for (int i = 0; i < included.Length; i++)
+        {
+            share[included[i]] = shares[i];
+        }
+
+        return share;
+    }
+
+    /// <summary>Whether a chosen slot takes part in the sum that the weights are divided by.</summary>
+    private static bool Included(int slot, RouterSpec spec) =>
+        spec.Renormalize != Renormalize.ChosenExceptZero || !IsZeroNull(slot, spec);
+
+    private static bool IsZeroNull(int slot, RouterSpec spec) =>
+        slot >= spec.Experts && spec.KindOf(slot - spec.Experts) == NullKind.Zero;
+
+    /// <summary>Probabilities of the statistics: the softmax, or sigmoid scores divided by their sum over all slots.</summary>
+    private static double[] Probabilities(double[] z, RouterSpec spec)
+    {
+        if (spec.Score == ScoreFunction.Softmax)
+        {
+            return Softmax(z);
+        }
+
+        double[] s = z.Select(Sigmoid).ToArray();
+        double sum = s.Sum();
+        return s.Select(x => x / sum).ToArray();
+    }
+
+    /// <summary>S * sum over slots of f_s q_s, f_s = count_s / (T K), q_s = mean probability.</summary>
+    private static double BalanceLoss(ReadOnlySpan<int> counts, ReadOnlySpan<double> probabilitySums, int tokens, RouterSpec spec)
+    {
+        double sum = 0;
+        for (int column = 0; column < spec.Columns && tokens > 0; column++)
+        {
+            sum += ColumnLoad(column, counts, tokens, spec) * probabilitySums[column] / tokens;
+        }
+
+        return spec.Slots * sum;
+    }
+
+    /// <summary>Sum of f_s over the slots of a column; with <see cref="NullBalance.Average"/> every null slot has the mean null f.</summary>
+    private static double ColumnLoad(int column, ReadOnlySpan<int> counts, int tokens, RouterSpec spec)
+    {
+        double slots = (double)tokens * spec.TopK;
+        if (column < spec.Experts || spec.NullBalance == NullBalance.PerSlot)
+        {
+            return counts[column] / slots;
+        }
+
+        double nulls = 0;
+        for (int c = spec.Experts; c < spec.Columns; c++)
+        {
+            nulls += counts[c];
+        }
+
+        return spec.Copies(column) * (nulls / slots / spec.NullSlots);
+    }
+
+    private static double[] Softmax(double[] z)
+    {
+        if (z.Length == 0)
+        {
+            return [];
+        }
+
+        double logSum = LogSumExp(z);
+        return Array.ConvertAll(z, x => Math.Exp(x - logSum));
+    }
+
+    private static int FirstSlot(int column, RouterSpec spec) =>
+        Enumerable.Range(0, spec.Slots).First(slot => spec.ColumnOf(slot) == column);
+
+    /// <summary>Slot number to id: a real expert as it is, null slot j as -1-j.</summary>
+    private static int SlotToId(int slot, RouterSpec spec) => slot < spec.Experts ? slot : spec.Experts - 1 - slot;
+
+    private static int IdToSlot(int id, RouterSpec spec) => id >= 0 ? id : spec.Experts - 1 - id;
+}

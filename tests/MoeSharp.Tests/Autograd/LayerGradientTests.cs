@@ -1,0 +1,101 @@
+using MoeSharp.Autograd;
+using MoeSharp.Core;
+using Xunit;
+
+namespace MoeSharp.Tests;
+
+/// <summary>Central differences against the dense layers and a whole block.</summary>
+public sealed class LayerGradientTests : AutogradTest
+{
+    [Fact]
+    public void Linear_Layer_MatchesDifferences()
+    {
+        using var layer = new Linear(Init, "linear", 3, 4, 0.5, bias: true);
+        Checks(layer, (tape, x) => layer.Forward(tape, x), 5, 3, 4);
+    }
+
+    [Fact]
+    public void Embedding_TiedToTheOutput_MatchesDifferences()
+    {
+        using var table = new Embedding(Init, "embedding", 6, 4, 0.5);
+        using Tensor ids = Ints(1, 5, 1), targets = Ints(5, 1, 0);
+        Passes(GradientCheck.Run(
+            Backend, table.Parameters, tape => tape.CrossEntropy(tape.Linear(table.Forward(tape, ids), table.Weight), targets, out _)));
+    }
+
+    [Theory]
+    [InlineData(8)]
+    [InlineData(4)]
+    public void RmsNorm_OfRowsOrHeads_MatchesDifferences(int width)
+    {
+        using var layer = new RmsNorm(Init, "norm", width, 1e-3);
+        layer.Weight.Value.FromDoubles([.. Enumerable.Range(1, width).Select(i => i / 3.0)]);
+        Checks(layer, (tape, x) => layer.Forward(tape, x), 3, 8, 8);
+    }
+
+    [Fact]
+    public void SwiGluMlp_MatchesDifferences()
+    {
+        using var layer = new SwiGluMlp(Init, "mlp", 4, 5, 0.5);
+        Checks(layer, (tape, x) => layer.Forward(tape, x), 3, 4, 4);
+    }
+
+    [Theory]
+    [InlineData(QueryKeyNorm.None, false)]
+    [InlineData(QueryKeyNorm.None, true)]
+    [InlineData(QueryKeyNorm.PerHead, false)]
+    [InlineData(QueryKeyNorm.Whole, true)]
+    public void Attention_WithRopeAndGroupedHeads_MatchesDifferences(QueryKeyNorm norm, bool bias)
+    {
+        AttentionOptions options = Attention(norm) with { Bias = bias };
+        using var layer = new AttentionLayer(Init, "attention", options, 0.5);
+        using Tensor positions = Positions(2, 3);
+        Checks(layer, (tape, x) => layer.Forward(tape, x, positions, 2, 3), 6, 6, 6);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void TransformerBlock_MatchesDifferences(bool moe)
+    {
+        var options = new MoeOptions
+        {
+            Hidden = 6,
+            ExpertWidth = 3,
+            Router = RouterSpec.WithNulls(experts: 4, topK: 3, rho: 0.5),
+            SharedWidth = 2,
+        };
+        using var block = new TransformerBlock(Init, "block", Attention(QueryKeyNorm.PerHead), moe ? options : null, 4, 1e-3, 0.5);
+        using Tensor positions = Positions(2, 3);
+        Checks(
+            block,
+            (tape, x) =>
+            {
+                BlockOutput output = block.Forward(tape, x, positions, 2, 3);
+                Assert.Equal(moe, output.Moe is not null);
+                return output.Output;
+            },
+            6,
+            6,
+            6);
+    }
+
+    private static AttentionOptions Attention(QueryKeyNorm norm) => new()
+    {
+        Hidden = 6,
+        Heads = 4,
+        KeyValueHeads = 2,
+        HeadDim = 4,
+        Rope = new RopeSpec(4, 100),
+        QueryKeyNorm = norm,
+        Epsilon = 1e-3,
+    };
+
+    private void Checks(Module layer, Func<Tape, Variable, Variable> forward, int rows, int inputs, int outputs)
+    {
+        using Parameter projection = ProjectionOf(rows, outputs);
+        using Tensor x = Random("x", rows, inputs);
+        Passes(GradientCheck.Run(Backend, [x], (tape, v) => Project(tape, forward(tape, v[0]), projection)));
+        Passes(GradientCheck.Run(Backend, layer.Parameters, tape => Project(tape, forward(tape, tape.Constant(x)), projection)));
+    }
+}

@@ -55,7 +55,9 @@ public sealed class AttentionLayer : Module
     /// <exception cref="ArgumentException">A cache with a batch above 1, or with a recording tape.</exception>
     public Variable Forward(Tape tape, Variable x, Tensor positions, int batch, int length, KvCache? cache = null)
     {
-        Guard.That(cache is null || (batch == 1 && !tape.Recording), $"A cache serves one sequence without recording, got batch {batch} and recording {tape.Recording}.");
+        Guard.That(
+            cache is null || (batch == 1 && !tape.Recording),
+            $"A cache serves one sequence without recording, got batch {batch} and recording {tape.Recording}.");
         Variable q = Rotate(tape, _q.Forward(tape, x), _qNorm, positions);
         Variable k = Rotate(tape, _k.Forward(tape, x), _kNorm, positions);
         Variable v = _v.Forward(tape, x);

@@ -14,9 +14,10 @@ public sealed record GradientCheckResult(
 
 /// <summary>Compares the gradients of a scalar function with central differences.</summary>
 /// <remarks>
-/// <para>Meant for a Float64 backend. With step h the numeric value is off by about h^2 |f'''| / 6 + 2^-53 |f| / h times the number of
-/// roundings that matter: some 1e-10 for h = 1e-6 and f near 1. The floor 1e-3 in the denominator makes the relative error of a small
-/// gradient an absolute one, so 1e-6 is a sound bound for correct code and far below the error of any wrong formula.</para>
+/// <para>Meant for a Float64 backend. With step h the numeric value is off by about h^2 |f'''| / 6 + 2^-53 n |f| / h, n being the
+/// roundings that matter; their sum is least near h = 1e-5 and then some 1e-10 for f of order 1. The floor 1e-3 in the denominator
+/// makes the relative error of a small gradient an absolute one, so 1e-6 is a sound bound for correct code and far below the error of
+/// any wrong formula.</para>
 /// <para>A function with a discrete choice (top-k) has no derivative where the choice flips: use inputs whose margins exceed h.</para>
 /// </remarks>
 public static class GradientCheck
@@ -26,14 +27,14 @@ public static class GradientCheck
     /// <summary>Checks the gradients of input tensors.</summary>
     /// <param name="backend">Computes; Float64 is meant.</param>
     /// <param name="inputs">Float tensors; changed while the check runs and restored.</param>
-    /// <param name="scalarFunction">Builds a scalar from a tape and one leaf per input. It must give the same value for the same inputs.</param>
+    /// <param name="scalarFunction">Builds a scalar from a tape and one leaf per input; equal inputs must give equal values.</param>
     /// <param name="step">Distance h of the central difference.</param>
     /// <param name="maxElementsPerTensor">Elements checked per tensor, spread evenly.</param>
     public static GradientCheckResult Run(
         Backend backend,
         IReadOnlyList<Tensor> inputs,
         Func<Tape, IReadOnlyList<Variable>, Variable> scalarFunction,
-        double step = 1e-6,
+        double step = 1e-5,
         int maxElementsPerTensor = 64)
     {
         double[][] analytic;
@@ -59,7 +60,7 @@ public static class GradientCheck
         Backend backend,
         IReadOnlyList<Parameter> parameters,
         Func<Tape, Variable> scalarFunction,
-        double step = 1e-6,
+        double step = 1e-5,
         int maxElementsPerTensor = 64)
     {
         foreach (Parameter parameter in parameters)

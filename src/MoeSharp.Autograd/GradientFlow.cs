@@ -2,7 +2,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Autograd;
 
-/// <summary>What a gradient rule sees of one recorded operation, in words short enough for the table of <see cref="GradientRules"/>.</summary>
+/// <summary>What a gradient rule sees of one recorded operation, in words short enough for <see cref="GradientRules"/>.</summary>
 internal readonly struct GradientFlow(Tape tape, TapeNode node)
 {
     /// <summary>Computes.</summary>

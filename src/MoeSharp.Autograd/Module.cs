@@ -3,7 +3,7 @@ using MoeSharp.Core;
 namespace MoeSharp.Autograd;
 
 /// <summary>A part of a model that owns parameters, buffers and child modules.</summary>
-/// <remarks>Names are full checkpoint names, given to constructors as prefixes, so that no renaming happens between memory and file.</remarks>
+/// <remarks>Names are full checkpoint names, given to constructors as prefixes: nothing is renamed between memory and file.</remarks>
 public abstract class Module : IDisposable
 {
     private readonly List<Module> _children = [];

@@ -34,7 +34,7 @@ public sealed class NullRateController
     /// <summary>Logit per unit of error and step.</summary>
     public double Rate { get; }
 
-    /// <summary>Share of slots that hit a real expert, from the gate's counts; reads them back to the host. NaN for no tokens.</summary>
+    /// <summary>Share of slots that hit a real expert, from the counts, which it reads back. NaN for no tokens.</summary>
     public static double RealShare(RouterSpec spec, GateResult routing)
     {
         int[] counts = routing.Counts.ToArray<int>();

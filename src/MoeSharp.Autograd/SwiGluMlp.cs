@@ -1,6 +1,7 @@
 namespace MoeSharp.Autograd;
 
-/// <summary>Dense feed-forward layer with SwiGLU (arXiv 2002.05202). Parameters: NAME.gate_up_proj.weight [2n, d], NAME.down_proj.weight [d, n].</summary>
+/// <summary>Dense feed-forward layer with SwiGLU (arXiv 2002.05202).</summary>
+/// <remarks>Parameters: NAME.gate_up_proj.weight [2n, d] (gate rows, then up rows), NAME.down_proj.weight [d, n].</remarks>
 public sealed class SwiGluMlp : Module
 {
     /// <summary>Makes a layer.</summary>

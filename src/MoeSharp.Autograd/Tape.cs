@@ -60,9 +60,9 @@ public sealed partial class Tape : IDisposable
     /// </summary>
     public void Release(Variable variable)
     {
-        if (!Recording && _pool.Owns(variable.Value))
+        if (!Recording && _pool.Owns(variable.Raw))
         {
-            _pool.Return(variable.Value);
+            _pool.Return(variable.Raw);
         }
     }
 
@@ -80,7 +80,7 @@ public sealed partial class Tape : IDisposable
 
         if (_walked)
         {
-            throw new InvalidOperationException("Backward ran already on this tape; call Reset and run forward again, or add the losses first.");
+            throw new InvalidOperationException("Backward ran already on this tape; call Reset and run forward again, or add the losses.");
         }
 
         Guard.That(loss.Value.ElementCount == 1, $"Backward starts from one element, got {loss}.");
@@ -181,7 +181,12 @@ public sealed partial class Tape : IDisposable
     }
 
     private Variable Record(
-        TapeOp op, Tensor value, ReadOnlySpan<Variable> inputs, ReadOnlySpan<Parameter?> parameters, ReadOnlySpan<Tensor> saved, object? argument = null)
+        TapeOp op,
+        Tensor value,
+        ReadOnlySpan<Variable> inputs,
+        ReadOnlySpan<Parameter?> parameters,
+        ReadOnlySpan<Tensor> saved,
+        object? argument = null)
     {
         var output = new Variable(value, Needs(inputs, parameters));
         Record(op, [output], inputs, parameters, saved, argument);
@@ -189,7 +194,12 @@ public sealed partial class Tape : IDisposable
     }
 
     private void Record(
-        TapeOp op, Variable[] outputs, ReadOnlySpan<Variable> inputs, ReadOnlySpan<Parameter?> parameters, ReadOnlySpan<Tensor> saved, object? argument)
+        TapeOp op,
+        Variable[] outputs,
+        ReadOnlySpan<Variable> inputs,
+        ReadOnlySpan<Parameter?> parameters,
+        ReadOnlySpan<Tensor> saved,
+        object? argument)
     {
         if (outputs[0].RequiresGradient)
         {

@@ -28,7 +28,7 @@ public sealed class TensorPool : IDisposable
         _backend = backend;
     }
 
-    /// <summary>Whether lent memory is first filled with NaN (the smallest integer in integer tensors): finds reads of what nobody wrote.</summary>
+    /// <summary>Whether lent memory is first filled with NaN (or large negative integers): finds reads of what nobody wrote.</summary>
     public bool Poison { get; set; }
 
     /// <summary>Tensors that are lent now.</summary>
@@ -65,7 +65,7 @@ public sealed class TensorPool : IDisposable
         return Lend(block, block.Memory!, wanted);
     }
 
-    /// <summary>Lends one more view of the same memory, in another shape of equal size. A tensor from elsewhere may be viewed too.</summary>
+    /// <summary>Lends one more view of the same memory in a shape of equal size; the memory may be foreign.</summary>
     /// <exception cref="ArgumentException">The sizes differ.</exception>
     public Tensor Share(Tensor tensor, params ReadOnlySpan<long> shape)
     {

@@ -26,6 +26,13 @@ public sealed class TransformerBlock : Module
     public TransformerBlock(
         Initializer init, string name, AttentionOptions attention, MoeOptions? moe, int denseWidth, double eps, double outputStd)
     {
+        // Everything is checked before the first tensor is made, so that a mistake leaves nothing behind.
+        attention.Validate();
+        moe?.Validate();
+        Guard.That(
+            moe is null || moe.Hidden == attention.Hidden,
+            $"The MoE layer is {moe?.Hidden} wide, the attention layer {attention.Hidden}.");
+        Guard.That(moe is not null || denseWidth >= 1, $"A dense block needs an inner width of at least 1, got {denseWidth}.");
         _inputNorm = Child(new RmsNorm(init, $"{name}.input_layernorm", attention.Hidden, eps));
         Attention = Child(new AttentionLayer(init, $"{name}.self_attn", attention, outputStd));
         _middleNorm = Child(new RmsNorm(init, $"{name}.post_attention_layernorm", attention.Hidden, eps));
@@ -35,7 +42,6 @@ public sealed class TransformerBlock : Module
         }
         else
         {
-            Guard.That(moe.Hidden == attention.Hidden, $"The MoE layer is {moe.Hidden} wide, the attention layer {attention.Hidden}.");
             Moe = Child(new MoeLayer(init, $"{name}.mlp", moe, outputStd));
         }
     }
@@ -60,6 +66,12 @@ public sealed class TransformerBlock : Module
         tape.Release(middleNormed);
         Variable output = tape.Add(middle, fed);
         tape.Release(middle);
+        if (moe is null)
+        {
+            // The output of a MoE layer is part of what the block returns.
+            tape.Release(fed);
+        }
+
         return new BlockOutput(output, moe);
     }
 }

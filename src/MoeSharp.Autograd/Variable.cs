@@ -2,17 +2,26 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Autograd;
 
-/// <summary>A value on a <see cref="Tape"/>. The tensor is borrowed from the tape (or from the caller, for leaves) until <see cref="Tape.Reset"/>.</summary>
+/// <summary>A value on a <see cref="Tape"/>.</summary>
+/// <remarks>The tensor is borrowed, from the tape until <see cref="Tape.Reset"/> or, for a leaf, from the caller.</remarks>
 public sealed class Variable
 {
     internal Variable(Tensor value, bool requiresGradient)
     {
-        Value = value;
+        Raw = value;
         RequiresGradient = requiresGradient;
     }
 
     /// <summary>The forward value.</summary>
-    public Tensor Value { get; }
+    /// <exception cref="ObjectDisposedException">The tape was reset, or the value was released.</exception>
+    public Tensor Value
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(Raw.IsDisposed, this);
+            return Raw;
+        }
+    }
 
     /// <summary>
     /// Gradient of the last <see cref="Tape.Backward"/>, shaped like <see cref="Value"/>. Only leaves made by <see cref="Tape.Input"/>
@@ -24,8 +33,11 @@ public sealed class Variable
     public bool RequiresGradient { get; }
 
     /// <summary>Shape of the value.</summary>
-    public Shape Shape => Value.Shape;
+    public Shape Shape => Raw.Shape;
+
+    /// <summary>The value, alive or not.</summary>
+    internal Tensor Raw { get; }
 
     /// <summary>Prints dtype and shape.</summary>
-    public override string ToString() => Value.ToString();
+    public override string ToString() => Raw.ToString();
 }

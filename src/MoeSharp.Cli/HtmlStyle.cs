@@ -31,7 +31,7 @@ internal static class HtmlStyle
         .chart{display:block;width:100%;min-width:420px;height:auto;font-family:inherit}
         .chart .title{font-size:13.5px;font-weight:600;fill:var(--ink)}
         .chart .tick{font-size:11.5px;fill:var(--muted);font-variant-numeric:tabular-nums}
-        .chart .value{font-size:12px;fill:var(--ink);font-variant-numeric:tabular-nums}
+        .chart .value{font-size:12px;fill:var(--ink);paint-order:stroke;stroke:var(--panel);stroke-width:4px;font-variant-numeric:tabular-nums}
         .chart .label{font-size:12px;fill:var(--muted)}
         .chart .mid{text-anchor:middle}.chart .end{text-anchor:end}
         .chart line.grid{stroke:var(--grid)}.chart .axis{stroke:var(--muted);stroke-width:1}

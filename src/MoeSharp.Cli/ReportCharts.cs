@@ -18,7 +18,7 @@ internal static class ReportCharts
         double highest = references.Select(line => line.Value).Where(double.IsFinite).DefaultIfEmpty(double.NaN).Max();
         return new LineChart
         {
-            Title = "Loss",
+            Title = "Bits per byte over the run",
             XLabel = StepLabel,
             YLabel = "bits per byte",
             Width = 1140,

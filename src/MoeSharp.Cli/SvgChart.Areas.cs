@@ -31,7 +31,12 @@ internal static partial class SvgChart
 
         for (int i = 0; i < chart.Bars.Count; i++)
         {
-            DrawBar(svg, chart.Bars[i], x, top + (RowHeight * i), RowHeight, left);
+            double end = double.IsFinite(chart.Bars[i].Value) ? x.Pixel(chart.Bars[i].Value) : left;
+            double y = top + (RowHeight * i);
+            svg.Leaf("text", chart.Bars[i].Name, "x", Number(left - 8), "y", Number(y + (RowHeight / 2) + 4), "class", "tick end");
+            svg.Empty(
+                "rect", "x", Number(left), "y", Number(y + 5), "width", Number(Math.Max(0, end - left)), "height", Number(RowHeight - 10),
+                "class", $"f{chart.Bars[i].Color % Colors}");
         }
 
         if (chart.Reference is { } reference && double.IsFinite(reference.Value))
@@ -39,6 +44,14 @@ internal static partial class SvgChart
             string at = Number(x.Pixel(reference.Value));
             svg.Empty("line", "x1", at, "x2", at, "y1", Number(top - 6), "y2", Number(bottom), "class", "reference");
             svg.Leaf("text", $"{reference.Name} {Percent(reference.Value, 1)}", "x", at, "y", Number(top - 10), "class", "tick mid");
+        }
+
+        // Values last: their halo keeps them readable on the reference line.
+        for (int i = 0; i < chart.Bars.Count; i++)
+        {
+            double end = double.IsFinite(chart.Bars[i].Value) ? x.Pixel(chart.Bars[i].Value) : left;
+            string value = Percent(chart.Bars[i].Value, 1);
+            svg.Leaf("text", value, "x", Number(end + 6), "y", Number(top + (RowHeight * (i + 0.5)) + 4), "class", "value");
         }
 
         svg.Empty("line", "x1", Number(left), "x2", Number(left), "y1", Number(top), "y2", Number(bottom), "class", "axis");
@@ -87,18 +100,9 @@ internal static partial class SvgChart
     /// <summary>A share as percent.</summary>
     public static string Percent(double share, int decimals) =>
         double.IsFinite(share)
-            ? (share * 100).ToString("F" + decimals.ToString(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture) + "%"
+            // Adding 0 turns a negative zero into zero.
+            ? ((share * 100) + 0.0).ToString("F" + decimals.ToString(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture) + "%"
             : "no data";
-
-    private static void DrawBar(SvgWriter svg, ChartBar bar, ChartAxis x, double y, double rowHeight, double left)
-    {
-        svg.Leaf("text", bar.Name, "x", Number(left - 8), "y", Number(y + (rowHeight / 2) + 4), "class", "tick end");
-        double end = double.IsFinite(bar.Value) ? x.Pixel(bar.Value) : left;
-        svg.Empty(
-            "rect", "x", Number(left), "y", Number(y + 5), "width", Number(Math.Max(0, end - left)), "height", Number(rowHeight - 10),
-            "class", $"f{bar.Color % Colors}");
-        svg.Leaf("text", Percent(bar.Value, 1), "x", Number(end + 6), "y", Number(y + (rowHeight / 2) + 4), "class", "value");
-    }
 
     private static (IReadOnlyList<double> Columns, IReadOnlyList<IReadOnlyList<double>> Rows) Shrink(
         IReadOnlyList<double> columns, IReadOnlyList<IReadOnlyList<double>> rows, int limit)

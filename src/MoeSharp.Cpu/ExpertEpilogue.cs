@@ -68,56 +68,65 @@ internal unsafe struct ExpertEpilogue
     private static void Forward(float* gate, float* up, float* a, int count)
     {
         int i = 0;
-        for (; i + 8 <= count; i += 8)
+        for (; i + 16 <= count; i += 16)
         {
-            Silu(Vector256.Load(gate + i), Vector256.Load(up + i)).Store(a + i);
+            Vector512<float> g = Vector512.Load(gate + i);
+            (g * VectorMath.Sigmoid(g) * Vector512.Load(up + i)).Store(a + i);
         }
 
-        if (i < count)
+        for (; i < count; i += 8)
         {
-            int rest = count - i;
-            VectorMath.StorePart(Silu(VectorMath.LoadPart(gate + i, rest), VectorMath.LoadPart(up + i, rest)), a + i, rest);
+            int rest = Math.Min(8, count - i);
+            Vector256<float> g = VectorMath.LoadPart(gate + i, rest);
+            VectorMath.StorePart(g * VectorMath.Sigmoid(g) * VectorMath.LoadPart(up + i, rest), a + i, rest);
         }
     }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Silu(Vector256<float> gate, Vector256<float> up) => gate * VectorMath.Sigmoid(gate) * up;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Backward(float* gate, float* up, float weight, float* a, float* dGate, float* dUp, int count)
     {
-        Vector256<float> w = Vector256.Create(weight);
         Vector256<float> sum = Vector256<float>.Zero;
-        for (int i = 0; i < count; i += 8)
+        int i = 0;
+        for (; i + 16 <= count; i += 16)
         {
+            Vector512<float> d = Vector512.Load(a + i);
+            Vector512<float> value = Gradient(
+                Vector512.Load(gate + i), Vector512.Load(up + i), d * Vector512.Create(weight), out Vector512<float> forGate, out Vector512<float> forUp);
+            forGate.Store(dGate + i);
+            forUp.Store(dUp + i);
+            (value * Vector512.Create(weight)).Store(a + i);
+
+            // Eight lanes whatever the vector width, so that the sum has the same order everywhere.
+            sum = Vector256.FusedMultiplyAdd(d.GetLower(), value.GetLower(), sum);
+            sum = Vector256.FusedMultiplyAdd(d.GetUpper(), value.GetUpper(), sum);
+        }
+
+        for (; i < count; i += 8)
+        {
+            // A short rest is padded with zeros, which add nothing to the sum.
             int rest = Math.Min(8, count - i);
-            bool whole = rest == 8;
-            Vector256<float> g = whole ? Vector256.Load(gate + i) : VectorMath.LoadPart(gate + i, rest);
-            Vector256<float> u = whole ? Vector256.Load(up + i) : VectorMath.LoadPart(up + i, rest);
-            Vector256<float> d = whole ? Vector256.Load(a + i) : VectorMath.LoadPart(a + i, rest);
-            Vector256<float> s = VectorMath.Sigmoid(g);
-            Vector256<float> silu = g * s;
-            Vector256<float> value = silu * u;
-            Vector256<float> slope = s + (silu * (Vector256<float>.One - s));
-            sum = Vector256.MultiplyAddEstimate(d, value, sum);
-            Vector256<float> wd = w * d;
-            Vector256<float> forGate = wd * u * slope;
-            Vector256<float> forUp = wd * silu;
-            Vector256<float> forA = w * value;
-            if (whole)
-            {
-                forGate.Store(dGate + i);
-                forUp.Store(dUp + i);
-                forA.Store(a + i);
-            }
-            else
-            {
-                VectorMath.StorePart(forGate, dGate + i, rest);
-                VectorMath.StorePart(forUp, dUp + i, rest);
-                VectorMath.StorePart(forA, a + i, rest);
-            }
+            Vector512<float> d = Vector512.Create(VectorMath.LoadPart(a + i, rest), Vector256<float>.Zero);
+            Vector512<float> g = Vector512.Create(VectorMath.LoadPart(gate + i, rest), Vector256<float>.Zero);
+            Vector512<float> u = Vector512.Create(VectorMath.LoadPart(up + i, rest), Vector256<float>.Zero);
+            Vector512<float> value = Gradient(
+                g, u, d * Vector512.Create(weight), out Vector512<float> forGate, out Vector512<float> forUp);
+            VectorMath.StorePart(forGate.GetLower(), dGate + i, rest);
+            VectorMath.StorePart(forUp.GetLower(), dUp + i, rest);
+            VectorMath.StorePart((value * Vector512.Create(weight)).GetLower(), a + i, rest);
+            sum = Vector256.FusedMultiplyAdd(d.GetLower(), value.GetLower(), sum);
         }
 
         return VectorMath.SumLanes(sum);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Gradient(
+        Vector512<float> gate, Vector512<float> up, Vector512<float> weighted, out Vector512<float> dGate, out Vector512<float> dUp)
+    {
+        Vector512<float> s = VectorMath.Sigmoid(gate);
+        Vector512<float> silu = gate * s;
+        dGate = weighted * up * (s + (silu * (Vector512<float>.One - s)));
+        dUp = weighted * silu;
+        return silu * up;
     }
 }

@@ -7,75 +7,237 @@ namespace MoeSharp.Cpu;
 /// <remarks>
 /// <para>The problem: softmax, sigmoid, biases, groups, shared null logits and three ways to normalise must be one pass over a row that
 /// fits the first-level cache, at a cost that depends on the columns and never on the number of null copies.</para>
-/// <para>The choice: a token's exponentials, scores and integer keys stand in thread scratch; copies of a shared null logit are
+/// <para>The choice: a token's scores, selection scores and integer keys stand in thread scratch; the copies of a shared null logit are
 /// a factor on its exponential and one run in the choice. Normalised softmax weights are computed from the chosen logits alone,
 /// summed in rank order over the slots that take part: a token with null slots gets the bits of a router without them.</para>
 /// </remarks>
-internal unsafe struct GateKernel
+internal readonly unsafe struct GateKernel
 {
     private readonly RouterLayout _layout;
-    private readonly float* _exponentials;
     private readonly float* _scores;
+    private readonly float* _selection;
     private readonly int* _keys;
     private readonly int* _groupKeys;
     private readonly int* _bestKeys;
     private readonly int* _chosen;
-    private readonly float* _included;
+    private readonly float* _values;
 
     /// <summary>Lays the work memory of one thread out.</summary>
     public GateKernel(RouterLayout layout, float* scratch)
     {
         _layout = layout;
         int columns = Padded(layout.Columns), slots = Padded(layout.Spec.TopK);
-        _exponentials = scratch;
-        _scores = _exponentials + columns;
-        _keys = (int*)(_scores + columns);
+        _scores = scratch;
+        _selection = _scores + columns;
+        _keys = (int*)(_selection + columns);
         _groupKeys = _keys + columns;
         _bestKeys = _groupKeys + columns;
         _chosen = _bestKeys + slots;
-        _included = (float*)(_chosen + slots);
+        _values = (float*)(_chosen + slots);
     }
 
     /// <summary>Floats of work memory.</summary>
-    public static long ScratchLength(RouterSpec spec) => (4L * Padded(spec.Columns)) + (3L * Padded(spec.TopK));
+    public static long ScratchLength(RouterLayout layout) => (4L * Padded(layout.Columns)) + (3L * Padded(layout.Spec.TopK));
+
+    /// <summary>Exponentials of logits below the largest, whole vectors (0 behind the row), and their sum over all slots.</summary>
+    public static float Exponentials(RouterLayout layout, float* logits, float largest, float* exponentials)
+    {
+        int columns = layout.Columns;
+        Vector256<float> shift = Vector256.Create(largest);
+        for (int c = 0; c < columns; c += VectorMath.Lanes)
+        {
+            int rest = columns - c;
+            Vector256<float> logit = rest >= VectorMath.Lanes
+                ? Vector256.Load(logits + c)
+                : VectorMath.LoadPart(logits + c, rest, float.NegativeInfinity);
+            VectorMath.Exp(logit - shift).Store(exponentials + c);
+        }
+
+        return SlotSum(layout, exponentials);
+    }
+
+    /// <summary>Sum over all slots of a value per column.</summary>
+    public static float SlotSum(RouterLayout layout, float* values)
+    {
+        float sum = VectorMath.Sum(values, layout.PlainColumns);
+        for (int c = layout.PlainColumns; c < layout.Columns; c++)
+        {
+            sum += layout.Copies(c) * values[c];
+        }
+
+        return sum;
+    }
 
     /// <summary>Routes a token.</summary>
     /// <param name="logits">[C].</param>
-    /// <param name="bias">[C] or null.</param>
-    /// <param name="ids">[K] written.</param>
-    /// <param name="weights">[K] written.</param>
+    /// <param name="bias">[C], or null.</param>
+    /// <param name="ids">[K], written.</param>
+    /// <param name="weights">[K], written.</param>
     /// <param name="counts">[C], added to.</param>
     /// <param name="probabilities">[C], added to.</param>
     /// <returns>logsumexp over all slots.</returns>
-    public readonly float Route(float* logits, float* bias, int* ids, float* weights, int* counts, float* probabilities)
+    public float Route(float* logits, float* bias, int* ids, float* weights, int* counts, float* probabilities)
     {
         RouterSpec spec = _layout.Spec;
-        float largest = VectorMath.Max(logits, _layout.Columns);
-        float sum = Exponentials(_layout, logits, largest, _exponentials);
-        if (spec.Score == ScoreFunction.Sigmoid)
+        int columns = _layout.Columns;
+        float largest = VectorMath.Max(logits, columns);
+        float sum = Exponentials(_layout, logits, largest, _scores);
+        if (spec.Score == ScoreFunction.Softmax)
         {
-            Sigmoids(logits, spec.SelectionBias == SelectionBias.Logit ? null : _scores, _layout.Columns, probabilities, 0f);
+            VectorMath.Scaled(1f / sum, _scores, _scores, columns);
+            VectorMath.AddTo(_scores, probabilities, columns);
         }
-
-        float scale = 1f / sum;
-        float* source = _exponentials;
-        if (spec.Score == ScoreFunction.Sigmoid)
+        else
         {
-            Sigmoids(logits, _scores, _layout.Columns, null, 0f);
+            Sigmoids(logits, null);
             float total = SlotSum(_layout, _scores);
-            scale = total == 0f ? 0f : 1f / total;
-            source = _scores;
+            VectorMath.AddScaled(total == 0f ? 0f : 1f / total, _scores, probabilities, columns);
         }
 
-        VectorMath.AddScaled(scale, source, probabilities, _layout.Columns);
-        Keys(logits, bias, 1f / sum);
-        if (spec.GroupCount > spec.GroupsKept)
+        SelectionKeys(logits, bias);
+        if (spec.GroupsKept < spec.GroupCount)
         {
-            SlotSelection.MaskGroups(_included, _keys, spec, _groupKeys);
+            SlotSelection.MaskGroups(_selection, _keys, spec, _groupKeys);
         }
 
+        SlotSelection.Choose(_keys, _layout, spec.TopK, _bestKeys, _chosen);
+        WriteIds(ids, counts);
+        WriteWeights(logits, ids, weights);
         return largest + MathF.Log(sum);
     }
 
     private static int Padded(int count) => (count + VectorMath.Lanes - 1) & -VectorMath.Lanes;
+
+    /// <summary>Scores = sigmoid(logits), or the selection scores = sigmoid(logits + bias).</summary>
+    private void Sigmoids(float* logits, float* bias)
+    {
+        float* destination = bias is null ? _scores : _selection;
+        for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
+        {
+            int rest = Math.Min(VectorMath.Lanes, _layout.Columns - c);
+            Vector256<float> logit = VectorMath.LoadPart(logits + c, rest);
+            VectorMath.Sigmoid(bias is null ? logit : logit + VectorMath.LoadPart(bias + c, rest)).Store(destination + c);
+        }
+    }
+
+    private void SelectionKeys(float* logits, float* bias)
+    {
+        RouterSpec spec = _layout.Spec;
+        bool biasOnScore = spec.SelectionBias == SelectionBias.Score;
+        bool sigmoid = spec.Score == ScoreFunction.Sigmoid;
+        if (sigmoid && spec.SelectionBias == SelectionBias.Logit)
+        {
+            Sigmoids(logits, bias);
+        }
+        else
+        {
+            // Softmax orders as its logits do, which cannot underflow into ties.
+            float* source = sigmoid || biasOnScore ? _scores : logits;
+            for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
+            {
+                int rest = Math.Min(VectorMath.Lanes, _layout.Columns - c);
+                Vector256<float> value = VectorMath.LoadPart(source + c, rest);
+                (bias is null ? value : value + VectorMath.LoadPart(bias + c, rest)).Store(_selection + c);
+            }
+        }
+
+        for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
+        {
+            SlotSelection.Order(Vector256.Load(_selection + c)).Store(_keys + c);
+        }
+    }
+
+    private void WriteIds(int* ids, int* counts)
+    {
+        int runStart = 0;
+        for (int k = 0; k < _layout.Spec.TopK; k++)
+        {
+            int column = _chosen[k];
+            runStart = k > 0 && _chosen[k - 1] == column ? runStart : k;
+            ids[k] = column < _layout.Experts ? column : -1 - _layout.FirstNull(column) - (k - runStart);
+            counts[column]++;
+        }
+    }
+
+    private void WriteWeights(float* logits, int* ids, float* weights)
+    {
+        RouterSpec spec = _layout.Spec;
+        int slots = spec.TopK;
+        float scale = (float)spec.Scale, divisor = 1f;
+        if (spec.Renormalize == Renormalize.None)
+        {
+            for (int k = 0; k < slots; k++)
+            {
+                _values[k] = _scores[_chosen[k]];
+            }
+        }
+        else if (spec.Score == ScoreFunction.Softmax)
+        {
+            divisor = ChosenSoftmax(_layout, logits, ids, _chosen, _values);
+        }
+        else
+        {
+            divisor = ChosenScores(_layout, _scores, ids, _chosen, _values);
+        }
+
+        for (int k = 0; k < slots; k++)
+        {
+            // A zero null has weight 0 whether it takes part in the sum or not.
+            weights[k] = _layout.IsNull(ids[k], NullKind.Zero) ? 0f : scale * (_values[k] / divisor);
+        }
+    }
+
+    /// <summary>Whether a chosen slot takes part in the normalising sum.</summary>
+    public static bool TakesPart(RouterLayout layout, int id) =>
+        layout.Spec.Renormalize == Renormalize.Chosen || !layout.IsNull(id, NullKind.Zero);
+
+    /// <summary>Exponentials of the chosen logits that take part (0 for the others), below their largest, and their sum in rank order.</summary>
+    public static float ChosenSoftmax(RouterLayout layout, float* logits, int* ids, int* columns, float* values)
+    {
+        int slots = layout.Spec.TopK;
+        float largest = float.NegativeInfinity;
+        for (int k = 0; k < slots; k++)
+        {
+            values[k] = TakesPart(layout, ids[k]) ? logits[columns[k]] : float.NegativeInfinity;
+            largest = MathF.Max(largest, values[k]);
+        }
+
+        for (int k = 0; k < slots; k += VectorMath.Lanes)
+        {
+            int rest = Math.Min(VectorMath.Lanes, slots - k);
+            Vector256<float> value = VectorMath.LoadPart(values + k, rest, float.NegativeInfinity);
+            VectorMath.StorePart(VectorMath.Exp(value - Vector256.Create(largest)), values + k, rest);
+        }
+
+        return SumInOrder(layout, ids, values);
+    }
+
+    /// <summary>The chosen scores that take part (0 for the others), and their sum in rank order plus epsilon.</summary>
+    public static float ChosenScores(RouterLayout layout, float* scores, int* ids, int* columns, float* values)
+    {
+        for (int k = 0; k < layout.Spec.TopK; k++)
+        {
+            values[k] = scores[columns[k]];
+        }
+
+        return SumInOrder(layout, ids, values) + (float)layout.Spec.NormalizeEpsilon;
+    }
+
+    private static float SumInOrder(RouterLayout layout, int* ids, float* values)
+    {
+        float sum = 0;
+        for (int k = 0; k < layout.Spec.TopK; k++)
+        {
+            if (TakesPart(layout, ids[k]))
+            {
+                sum += values[k];
+            }
+            else
+            {
+                values[k] = 0f;
+            }
+        }
+
+        return sum;
+    }
 }

@@ -60,6 +60,44 @@ internal static unsafe class GemmPacking
         }
     }
 
+    /// <summary>Whole tiles of columns of a depth-major B: each line is read once for all of them.</summary>
+    /// <param name="b">The matrix, depth-major.</param>
+    /// <param name="column">First column.</param>
+    /// <param name="tiles">Number of tiles, all of them inside the matrix.</param>
+    /// <param name="start">First k.</param>
+    /// <param name="depth">Number of k.</param>
+    /// <param name="destination">First tile.</param>
+    /// <param name="tileStride">Distance between packed tiles.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void ColumnTiles(
+        in GemmOperand b, int column, int tiles, int start, int depth, float* destination, nint tileStride)
+    {
+        int width = KernelTable.TileColumns;
+        for (nint k = 0; k < depth; k++)
+        {
+            float* source = b.Line(start + k) + column;
+            float* target = destination + (k * width);
+            for (int tile = 0; tile < tiles; tile++)
+            {
+                if (width == 32)
+                {
+                    Vector512.Load(source).Store(target);
+                    Vector512.Load(source + 16).Store(target + 16);
+                }
+                else
+                {
+                    for (int i = 0; i < width; i += 8)
+                    {
+                        Vector256.Load(source + i).Store(target + i);
+                    }
+                }
+
+                source += width;
+                target += tileStride;
+            }
+        }
+    }
+
     /// <summary>destination[k * 2 lanes + i] = B[start + k, column + i] for half a tile of columns; columns beyond the count are zeros.</summary>
     public static void ColumnHalf(in GemmOperand b, int column, int columns, int start, int depth, float* destination)
     {
@@ -111,36 +149,14 @@ internal static unsafe class GemmPacking
         }
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Copy(in GemmOperand b, int column, int columns, int start, int depth, float* destination)
     {
         int lanes = KernelTable.Lanes;
-        nint stride = 2 * lanes;
-        if (columns < lanes)
+        for (nint k = 0; k < depth; k++)
         {
-            Zero(destination, depth);
-            for (nint k = 0; k < depth; k++)
-            {
-                Unsafe.CopyBlockUnaligned(destination + (k * stride), b.Line(start + k) + column, (uint)columns * sizeof(float));
-            }
-        }
-        else if (lanes == 16)
-        {
-            for (nint k = 0; k < depth; k++)
-            {
-                Vector512.Load(b.Line(start + k) + column).Store(destination + (k * stride));
-            }
-        }
-        else
-        {
-            for (nint k = 0; k < depth; k++)
-            {
-                float* source = b.Line(start + k) + column;
-                for (int i = 0; i < lanes; i += 4)
-                {
-                    Vector128.Load(source + i).Store(destination + (k * stride) + i);
-                }
-            }
+            float* target = destination + (k * 2 * lanes);
+            new ReadOnlySpan<float>(b.Line(start + k) + column, columns).CopyTo(new Span<float>(target, columns));
+            new Span<float>(target + columns, lanes - columns).Clear();
         }
     }
 

@@ -248,7 +248,16 @@ internal sealed unsafe class GroupedGemm : IDisposable
     {
         int lanes = KernelTable.Lanes;
         float* destination = _workspace.ColumnBlock(thread);
-        for (int tile = firstColumn; tile < endColumn; tile++)
+        int tile = firstColumn;
+        if (group.B.DepthMajor && _half == 0)
+        {
+            int whole = Math.Min(endColumn, _columns / (2 * lanes)) - tile;
+            GemmPacking.ColumnTiles(group.B, tile * 2 * lanes, whole, start, depth, destination, _workspace.ColumnStride);
+            destination += whole * _workspace.ColumnStride;
+            tile += whole;
+        }
+
+        for (; tile < endColumn; tile++)
         {
             int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
             int right = _half == 0 ? left + lanes : left;
@@ -279,15 +288,16 @@ internal sealed unsafe class GroupedGemm : IDisposable
     {
         int lanes = KernelTable.Lanes;
         nint half = _half == 0 ? lanes : _half;
+        nint ahead = _half == 0 ? 2 * lanes : lanes;
         float* b = _workspace.ColumnBlock(thread);
         float* row = group.C + (firstRow * _stride);
-        delegate*<nint, float*, float*, float*, nint, nint, bool, void> kernel = KernelTable.ForRows(endRow - firstRow);
+        delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void> kernel = KernelTable.ForRows(endRow - firstRow);
         for (int tile = firstColumn; tile < endColumn; tile++)
         {
             int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
-            if (left + (_half == 0 ? 2 * lanes : lanes) <= _columns)
+            if (left + ahead <= _columns)
             {
-                kernel(depth, a, b, row + left, _stride, half, add);
+                kernel(depth, a, b, row + left, _stride, half, ahead, add);
             }
             else
             {
@@ -300,7 +310,7 @@ internal sealed unsafe class GroupedGemm : IDisposable
 
     // The last columns go through a full tile beside C.
     private void Edge(
-        delegate*<nint, float*, float*, float*, nint, nint, bool, void> kernel,
+        delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void> kernel,
         int depth, float* a, float* b, float* c, int left, int rows, bool add, float* tile)
     {
         int lanes = KernelTable.Lanes;
@@ -318,7 +328,7 @@ internal sealed unsafe class GroupedGemm : IDisposable
             }
         }
 
-        kernel(depth, a, b, tile, 2 * lanes, lanes, add);
+        kernel(depth, a, b, tile, 2 * lanes, lanes, 0, add);
         for (int i = 0; i < rows; i++)
         {
             float* target = c + (i * _stride);

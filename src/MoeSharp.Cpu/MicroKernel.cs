@@ -28,9 +28,10 @@ internal static unsafe class MicroKernel
     /// <param name="c">First element of the tile.</param>
     /// <param name="stride">Distance between rows of c.</param>
     /// <param name="half">Distance between the two vectors of a row of c.</param>
+    /// <param name="ahead">Distance from c to the tile that will be asked for next; its rows are prefetched.</param>
     /// <param name="add">Start from c instead of zero.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TSimd, TVector, TRows>(nint depth, float* a, float* b, float* c, nint stride, nint half, bool add)
+    public static void Run<TSimd, TVector, TRows>(nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
         where TSimd : struct, ISimd<TVector>
         where TVector : struct
         where TRows : struct, IRows
@@ -143,6 +144,17 @@ internal static unsafe class MicroKernel
                 p += stride;
                 c13L = TSimd.Load(p);
                 c13R = TSimd.Load(p + half);
+            }
+        }
+
+        if (Sse.IsSupported)
+        {
+            float* next = c + ahead;
+            for (int i = 0; i < TRows.Count; i++)
+            {
+                Sse.Prefetch0(next);
+                Sse.Prefetch0(next + half);
+                next += stride;
             }
         }
 

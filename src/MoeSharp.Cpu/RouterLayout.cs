@@ -26,7 +26,7 @@ internal sealed class RouterLayout
         _copies = new int[Columns];
         _firstNull = new int[Columns];
         Array.Fill(_copies, 1);
-        int slot = 0, constants = 0;
+        int slot = 0;
         for (int group = 0; group < spec.Nulls.Count; group++)
         {
             (NullKind kind, int count) = spec.Nulls[group];
@@ -35,7 +35,7 @@ internal sealed class RouterLayout
                 int column = Experts + (spec.SharedNullLogit ? group : slot);
                 _kinds[slot] = kind;
                 _nullColumns[slot] = column;
-                _constants[slot] = kind == NullKind.Constant ? constants++ : -1;
+                _constants[slot] = kind == NullKind.Constant ? Constants++ : -1;
                 if (copy == 0 || !spec.SharedNullLogit)
                 {
                     _firstNull[column] = slot;
@@ -56,6 +56,9 @@ internal sealed class RouterLayout
 
     /// <summary>Null slots.</summary>
     public int NullSlots { get; }
+
+    /// <summary>Constant null slots.</summary>
+    public int Constants { get; }
 
     /// <summary>The first columns that stand for one slot each; the columns behind them are shared null logits.</summary>
     public int PlainColumns { get; }
@@ -79,6 +82,10 @@ internal sealed class RouterLayout
 
         return -1 - id < NullSlots ? _nullColumns[-1 - id] : -1;
     }
+
+    /// <summary>What the balance loss takes as the load of a column, all copies together: its count, or its share of all null counts.</summary>
+    public double BalanceLoad(int column, int count, int nullCount) =>
+        column < Experts || Spec.NullBalance == NullBalance.PerSlot ? count : (double)_copies[column] * nullCount / NullSlots;
 
     /// <summary>Whether an id is a null slot of a kind.</summary>
     public bool IsNull(int id, NullKind kind) => id < 0 && -1 - id < NullSlots && _kinds[-1 - id] == kind;

@@ -25,12 +25,7 @@ public sealed partial class ReferenceBackend
                 Ints(result.Counts)[spec.ColumnOf(chosen[i])]++;
             }
 
-            double[] p = Probabilities(z, spec);
-            for (int column = 0; column < spec.Columns; column++)
-            {
-                Floats(result.ProbabilitySums)[column] += p[FirstSlot(column, spec)];
-            }
-
+            AddProbabilities(Probabilities(z, spec), spec, Floats(result.ProbabilitySums));
             squares += Math.Pow(LogSumExp(z), 2);
         }
 
@@ -203,6 +198,17 @@ public sealed partial class ReferenceBackend
         return s.Select(x => x / sum).ToArray();
     }
 
+    /// <summary>Adds the probability of one copy per column: that of the first slot that reads the column.</summary>
+    private static void AddProbabilities(double[] p, RouterSpec spec, Span<double> sums)
+    {
+        for (int slot = 0, last = -1; slot < p.Length; slot++)
+        {
+            int column = spec.ColumnOf(slot);
+            sums[column] += column == last ? 0 : p[slot];
+            last = column;
+        }
+    }
+
     /// <summary>S * sum over slots of f_s q_s, f_s = count_s / (T K), q_s = mean probability.</summary>
     private static double BalanceLoss(ReadOnlySpan<int> counts, ReadOnlySpan<double> probabilitySums, int tokens, RouterSpec spec)
     {
@@ -233,19 +239,14 @@ public sealed partial class ReferenceBackend
         return spec.Copies(column) * (nulls / slots / spec.NullSlots);
     }
 
+    /// <summary>exp(z_i) / sum of exp(z_j), computed around the largest z.</summary>
     private static double[] Softmax(double[] z)
     {
-        if (z.Length == 0)
-        {
-            return [];
-        }
-
-        double logSum = LogSumExp(z);
-        return Array.ConvertAll(z, x => Math.Exp(x - logSum));
+        double largest = z.DefaultIfEmpty(0).Max();
+        double[] exponentials = Array.ConvertAll(z, x => Math.Exp(x - largest));
+        double sum = exponentials.Sum();
+        return Array.ConvertAll(exponentials, x => x / sum);
     }
-
-    private static int FirstSlot(int column, RouterSpec spec) =>
-        Enumerable.Range(0, spec.Slots).First(slot => spec.ColumnOf(slot) == column);
 
     /// <summary>Slot number to id: a real expert as it is, null slot j as -1-j.</summary>
     private static int SlotToId(int slot, RouterSpec spec) => slot < spec.Experts ? slot : spec.Experts - 1 - slot;

@@ -10,8 +10,11 @@ using Xunit.v3;
 
 namespace MoeSharp.Tests;
 
-/// <summary>Fails a test that leaves more or fewer live tensors than it found; <c>MOESHARP_TRACK_ALLOCATIONS=1</c> shows who made them.</summary>
-/// <remarks>The window opens after the test class is made and closes before it is disposed: what the class owns counts on both sides.</remarks>
+/// <summary>Fails a test that leaves more or fewer live tensors than it found.</summary>
+/// <remarks>
+/// With <c>MOESHARP_TRACK_ALLOCATIONS=1</c> the message shows who made them. The window opens after the test class is made and closes
+/// before it is disposed: what the class owns counts on both sides.
+/// </remarks>
 [AttributeUsage(AttributeTargets.Assembly)]
 public sealed class LeakGuardAttribute : BeforeAfterTestAttribute
 {

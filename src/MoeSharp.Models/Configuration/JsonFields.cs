@@ -128,6 +128,31 @@ internal sealed class JsonFields
         return [.. value.EnumerateArray().Select(item => item.GetString()!)];
     }
 
+    /// <summary>A list of numbers; null stands for NaN.</summary>
+    public IReadOnlyList<double> Numbers(string name) =>
+        TryGet(name, out JsonElement value) ? Numbers(name, value) : throw Missing(name);
+
+    /// <summary>A list of lists of numbers.</summary>
+    public IReadOnlyList<IReadOnlyList<double>> NumberTable(string name) =>
+        [.. Items(name, "a list of lists of numbers").Select(row => Numbers(name, row))];
+
+    /// <summary>A list of objects.</summary>
+    public IReadOnlyList<JsonFields> Objects(string name) =>
+        [.. Items(name, "a list of objects").Select(item => new JsonFields(item, _file, $"{_prefix}{name}[]."))];
+
+    /// <summary>Bytes in base 64.</summary>
+    public byte[] Bytes(string name)
+    {
+        if (!TryGet(name, out JsonElement value))
+        {
+            throw Missing(name);
+        }
+
+        return value.ValueKind == JsonValueKind.String && value.TryGetBytesFromBase64(out byte[]? bytes)
+            ? bytes
+            : throw Bad(name, value, "bytes in base 64");
+    }
+
     /// <summary>A nested object as its own field reader.</summary>
     public JsonFields Object(string name) =>
         TryGet(name, out JsonElement value) ? new JsonFields(value, _file, $"{_prefix}{name}.") : throw Missing(name);
@@ -137,6 +162,25 @@ internal sealed class JsonFields
     {
         _seen.Add(name);
         return _object.TryGetProperty(name, out value) && value.ValueKind != JsonValueKind.Null;
+    }
+
+    private JsonElement.ArrayEnumerator Items(string name, string expected)
+    {
+        if (!TryGet(name, out JsonElement value))
+        {
+            throw Missing(name);
+        }
+
+        return value.ValueKind == JsonValueKind.Array ? value.EnumerateArray() : throw Bad(name, value, expected);
+    }
+
+    private double[] Numbers(string name, JsonElement list)
+    {
+        bool valid = list.ValueKind == JsonValueKind.Array
+            && list.EnumerateArray().All(item => item.ValueKind is JsonValueKind.Number or JsonValueKind.Null);
+        return valid
+            ? [.. list.EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Null ? double.NaN : item.GetDouble())]
+            : throw Bad(name, list, "a list of numbers");
     }
 
     private CheckpointFormatException Missing(string name) => new($"{_file}: '{_prefix}{name}' is missing.");

@@ -30,7 +30,7 @@ public sealed record TrainOptions
     /// <summary>Learning rate at the end (cosine).</summary>
     public double FloorLearningRate { get; init; } = 3e-4;
 
-    /// <summary>Steps of linear warm-up.</summary>
+    /// <summary>Steps of linear warm-up; a shorter run is all warm-up.</summary>
     public long WarmupSteps { get; init; } = 50;
 
     /// <summary>Decoupled weight decay.</summary>
@@ -153,6 +153,9 @@ public sealed record TrainOptions
         NotNegative(BalanceWeight, "balance weight");
         NotNegative(ZLossWeight, "z-loss weight");
         NotNegative(NullControllerRate, "null controller rate");
+        Guard.That(
+            NullControllerRate == 0 || Model.NullSlots == 0 || Model.SelectionBias == SelectionBias.Logit,
+            $"The null-rate controller moves a bias on logits: set SelectionBias.Logit, or its rate to 0, got SelectionBias.{Model.SelectionBias} and {NullControllerRate}.");
         return this;
     }
 

@@ -44,9 +44,9 @@ internal sealed record TrainState(long Step, double Seconds)
 
         bool valid = long.TryParse(metadata.GetValueOrDefault("step"), NumberStyles.None, CultureInfo.InvariantCulture, out long step);
         valid &= double.TryParse(metadata.GetValueOrDefault("seconds"), NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds);
-        if (!valid)
+        if (!valid || !(seconds >= 0 && seconds < TimeSpan.MaxValue.TotalSeconds))
         {
-            throw new CheckpointFormatException($"{file}: 'step' or 'seconds' in the metadata is no number.");
+            throw new CheckpointFormatException($"{file}: 'step' or 'seconds' in the metadata is no number >= 0.");
         }
 
         ReadMeter(metadata.GetValueOrDefault("meter") ?? "{}", meter, file);

@@ -128,7 +128,7 @@ public sealed class DenseCases : ICatalog
         return new OpCase(
             name,
             [
-                OpTensor.In("logits", Draw.Normals(name, t * v, 20), t, v), OpTensor.Ids("targets", Targets(name, t, v, ignored), t),
+                OpTensor.In("logits", Draw.Normals(name, t * v, 20), t, v) with { FreeWidth = true }, OpTensor.Ids("targets", Targets(name, t, v, ignored), t),
                 OpTensor.Out("losses", t), OpTensor.Out("logSumExp", t), OpTensor.Out("mean", 1),
             ],
             (backend, set) => backend.CrossEntropy(set["logits"], set["targets"], set["losses"], set["logSumExp"], set["mean"]),

@@ -3,12 +3,12 @@ namespace MoeSharp.Conformance;
 /// <summary>Element-wise ops, biases, SwiGLU, the sigmoid gate.</summary>
 public sealed class ElementwiseCases : ICatalog
 {
+    private static readonly (int T, int N)[] s_shapes = [(0, 3), (1, 1), (5, 7), (33, 16), (300, 33)];
+
     public static IReadOnlyList<OpCase> All { get; } =
     [
         .. ((int[])[0, 1, 7, 8, 15, 16, 17, 1000, 4097]).SelectMany(Vectors),
-        .. ((int T, int N)[])[(0, 3), (1, 1), (5, 7), (33, 16), (300, 33)] is var shapes
-            ? shapes.SelectMany(s => Rows(s.T, s.N))
-            : [],
+        .. s_shapes.SelectMany(shape => Rows(shape.T, shape.N)),
     ];
 
     public static IReadOnlyList<OpCase> Large { get; } = [.. Vectors(70_001), .. Rows(1500, 65)];
@@ -27,7 +27,7 @@ public sealed class ElementwiseCases : ICatalog
         yield return new OpCase($"Axpy {n}", [x, both], (backend, t) => backend.Axpy(0.3, t["x"], t["y"]), run => Roundings(run, 3));
         yield return new OpCase($"Scale {n}", [x, y], (backend, t) => backend.Scale(t["x"], 0.3, t["y"]), run => Roundings(run, 2));
         yield return new OpCase($"Scale {n} in place", [both], (backend, t) => backend.Scale(t["y"], 0.3, t["y"]), run => Roundings(run, 2));
-        yield return new OpCase($"Fill {n}", [y], (backend, t) => backend.Fill(t["y"], -2.5), Tolerance.Exact);
+        yield return new OpCase($"Fill {n}", [y with { FreeWidth = true }], (backend, t) => backend.Fill(t["y"], -2.5), Tolerance.Exact);
     }
 
     private static IEnumerable<OpCase> Rows(int t, int n)

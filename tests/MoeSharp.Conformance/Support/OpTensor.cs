@@ -29,7 +29,10 @@ public sealed record OpTensor(string Name, Role Role, bool IsInteger, long[] Sha
     /// <summary>Whether the op takes this tensor in any shape, so that another rank is no mistake.</summary>
     public bool AnyShape { get; init; }
 
-    /// <summary>An input or in-out tensor of floats.</summary>
+    /// <summary>Whether nothing else fixes the last dimension, so that another width is no mistake.</summary>
+    public bool FreeWidth { get; init; }
+
+    /// <summary>An input of floats.</summary>
     public static OpTensor In(string name, double[] data, params long[] shape) => new(name, Role.In, false, shape, data);
 
     /// <summary>An input of integers.</summary>

@@ -9,8 +9,8 @@ namespace MoeSharp.Tests;
 public abstract class AutogradTest : IDisposable
 {
     /// <summary>
-    /// Bound on the relative error of a gradient check with h = 1e-6 and values near 1: roundings give about 2^-53 * 10 / h = 1e-9,
-    /// divided by the floor 1e-3 of the check.
+    /// Bound on the relative error of a gradient check with h = 1e-5: sums of some 50 terms that add up to about 10 round to about
+    /// 2^-53 * sqrt(50) * 10 / h = 1e-9 in the worst case, divided by the floor 1e-3 of the check.
     /// </summary>
     protected const double Tolerance = 1e-6;
 

@@ -80,6 +80,28 @@ public sealed class LayerGradientTests : AutogradTest
             6);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void TransformerBlock_WithOneSilentHalf_AddsTheOtherToItsInput(bool silentAttention)
+    {
+        // A half whose output projection is zero adds nothing; the residual stream carries the rest.
+        var moe = new MoeOptions { Hidden = 6, ExpertWidth = 3, Router = RouterSpec.WithNulls(4, 3, 0.5) };
+        using var block = new TransformerBlock(Init, "block", Attention(QueryKeyNorm.None), moe, 0, 1e-3, 0.5);
+        string silent = silentAttention ? "block.self_attn.o_proj.weight" : "block.mlp.experts.down_proj";
+        Backend.Fill(block.Parameters.Single(parameter => parameter.Name == silent).Value, 0);
+        using var norm = new RmsNorm(Init, "norm", 6, 1e-3);
+        using Tensor input = Random("x", 6, 6), positions = Positions(2, 3);
+        using var tape = new Tape(Backend);
+        Variable x = tape.Constant(input), normed = norm.Forward(tape, x);
+        Variable half = silentAttention
+            ? block.Moe!.Forward(tape, normed).Output
+            : block.Attention.Forward(tape, normed, positions, 2, 3);
+        double[] expected = tape.Add(x, half).Value.ToDoubles();
+        Assert.Equal(expected, block.Forward(tape, x, positions, 2, 3).Output.Value.ToDoubles());
+        Assert.NotEqual(input.ToDoubles(), expected);
+    }
+
     private static AttentionOptions Attention(QueryKeyNorm norm) => new()
     {
         Hidden = 6,

@@ -16,7 +16,8 @@ public sealed class MoeLayerGradientTests : AutogradTest
     {
         ["no nulls"] = Make(new RouterSpec { Experts = 4, TopK = 2, Renormalize = Renormalize.Chosen }),
         ["raw weights, scaled, router bias, input scale"] =
-            Make(new RouterSpec { Experts = 4, TopK = 2, Renormalize = Renormalize.None, Scale = 1.5 }) with { RouterBias = true, InputScale = 2 },
+            Make(new RouterSpec { Experts = 4, TopK = 2, Renormalize = Renormalize.None, Scale = 1.5 })
+                with { RouterBias = true, InputScale = 2 },
         ["zero nulls, shared logit"] = Make(RouterSpec.WithNulls(experts: 4, topK: 3, rho: 0.5)),
         ["zero nulls, a logit per copy"] =
             Make(RouterSpec.WithNulls(4, 3, 0.5) with { SharedNullLogit = false, NullBalance = NullBalance.Average }),

@@ -18,7 +18,7 @@ public sealed class NullRateControllerTests : AutogradTest
     {
         // The pool has copies for one half, so the other targets are reached by the bias alone. Every step brings new tokens.
         using MoeLayer layer = Layer(SelectionBias.Logit);
-        var controller = new NullRateController(rho, rate: 0.1);
+        var controller = new NullRateController(rho, rate: 0.2);
         using var tape = new Tape(Backend, record: false);
         var shares = new List<double>();
         for (int step = 0; step < 200; step++)

@@ -96,7 +96,8 @@ public sealed class OptimizerTests : AutogradTest
     public void AdamW_EqualNames_AreRejected()
     {
         using Parameter first = RandomParameter("p", 1), second = RandomParameter("p", 1);
-        Assert.Contains("'p'", Assert.Throws<ArgumentException>(() => new AdamW(Backend, [first, second])).Message, StringComparison.Ordinal);
+        string message = Assert.Throws<ArgumentException>(() => new AdamW(Backend, [first, second])).Message;
+        Assert.Contains("'p'", message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -95,6 +95,19 @@ public sealed class TapeOpsGradientTests : AutogradTest
     }
 
     [Fact]
+    public void Add_OfTwoSumsWithOneCommonLeaf_KeepsTheOtherGradientsApart()
+    {
+        // When the second gradient reaches x, both it and the first are also the gradients of z and y: neither may be overwritten.
+        using Parameter first = RandomParameter("first", 1, 6), second = RandomParameter("second", 1, 6);
+        using Tensor x = Random("x", 2, 3), y = Random("y", 2, 3), z = Random("z", 2, 3);
+        Passes(GradientCheck.Run(Backend, [x, y, z], (tape, v) =>
+        {
+            Variable withY = tape.Add(v[0], v[1]), withZ = tape.Add(v[0], v[2]);
+            return tape.Add(Project(tape, withY, first), Project(tape, withZ, second));
+        }));
+    }
+
+    [Fact]
     public void CrossEntropy_WithIgnoredTarget_MatchesDifferences()
     {
         using Tensor logits = Random("logits", 5, 4), targets = Ints(3, 0, -1, 2, 2);

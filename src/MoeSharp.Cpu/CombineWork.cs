@@ -1,0 +1,94 @@
+using System.Runtime.Intrinsics;
+using MoeSharp.Core;
+
+namespace MoeSharp.Cpu;
+
+/// <summary>Gather and sum of one token: the rows of its slots in slot order, then the identity nulls together.</summary>
+/// <remarks>
+/// Forward weighs rows, backward adds them as they are. The terms of a token are listed once and then summed for four vectors of columns
+/// at a time, so sums stay in registers and each output number is written once.
+/// </remarks>
+internal unsafe struct CombineWork
+{
+    /// <summary>Operands of the op; the rows of its outputs are <see cref="Operands.Width"/> wide.</summary>
+    public Operands Operands;
+
+    /// <summary>[T, K]: row of a slot, -1 for a null slot.</summary>
+    public int* SlotRow;
+
+    /// <summary>Null kinds.</summary>
+    public RouterLayout Layout;
+
+    /// <summary>Work memory.</summary>
+    public OpScratch Scratch;
+
+    /// <summary>output[t] = sum of weight * rows[row] + (sum of identity weights) * direct[t]; rows unweighted when <paramref name="rowWeights"/> is null.</summary>
+    public readonly void Sum(int t, float* rows, float* direct, float* rowWeights, float* output)
+    {
+        int slots = Layout.Spec.TopK, width = Operands.Width, terms = 0;
+        nint first = (nint)t * slots;
+        nint* source = (nint*)Scratch.Thread(3L * (slots + 1));
+        float* factor = (float*)(source + slots + 1);
+        float* weights = rowWeights is null ? Operands.F : rowWeights;
+        float identity = 0f;
+        bool hasIdentity = false;
+        for (int k = 0; k < slots; k++)
+        {
+            int row = SlotRow[first + k];
+            if (row >= 0)
+            {
+                source[terms] = (nint)(rows + ((nint)row * width));
+                factor[terms++] = rowWeights is null ? 1f : weights[first + k];
+            }
+            else if (Layout.IsNull(Operands.Ids[first + k], NullKind.Identity))
+            {
+                identity += weights[first + k];
+                hasIdentity = true;
+            }
+        }
+
+        if (hasIdentity)
+        {
+            source[terms] = (nint)(direct + ((nint)t * width));
+            factor[terms++] = identity;
+        }
+
+        SumTerms((float**)source, factor, terms, output + ((nint)t * width), width);
+    }
+
+    private static void SumTerms(float** source, float* factor, int terms, float* output, int width)
+    {
+        const int Lanes = VectorMath.Lanes;
+        int i = 0;
+        for (; i <= width - (4 * Lanes); i += 4 * Lanes)
+        {
+            Vector256<float> a = default, b = default, c = default, d = default;
+            for (int term = 0; term < terms; term++)
+            {
+                float* row = source[term] + i;
+                Vector256<float> weight = Vector256.Create(factor[term]);
+                a = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row), a);
+                b = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row + Lanes), b);
+                c = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row + (2 * Lanes)), c);
+                d = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row + (3 * Lanes)), d);
+            }
+
+            a.Store(output + i);
+            b.Store(output + i + Lanes);
+            c.Store(output + i + (2 * Lanes));
+            d.Store(output + i + (3 * Lanes));
+        }
+
+        for (; i < width; i += Lanes)
+        {
+            int rest = Math.Min(Lanes, width - i);
+            Vector256<float> a = default;
+            for (int term = 0; term < terms; term++)
+            {
+                a = Vector256.FusedMultiplyAdd(Vector256.Create(factor[term]), VectorMath.LoadPart(source[term] + i, rest), a);
+            }
+
+            VectorMath.StorePart(a, output + i, rest);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+using System.Runtime.Intrinsics;
+using MoeSharp.Core;
+
+namespace MoeSharp.Cpu;
+
+/// <content>
+/// Gate, dispatch and combine. Tokens are independent in gate and combine; statistics are summed per chunk of <see cref="TokenChunk"/>
+/// tokens and the chunks added in order, in double. Dispatch is a counting sort over chunks of <see cref="DispatchChunk"/> tokens: every
+/// chunk counts its experts, offsets run over experts and then chunks, and every chunk writes its own rows; exact and stable.
+/// </content>
+public sealed unsafe partial class CpuBackend
+{
+    /// <summary>Tokens per chunk of dispatch. The result is exact, so it decides nothing but speed.</summary>
+    internal const int DispatchChunk = 1024;
+
+    /// <inheritdoc/>
+    protected override void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result)
+    {
+        RouterLayout layout = RouterLayout.Of(spec);
+        var work = new Operands
+        {
+            A = Operands.Floats(logits), B = selectionBias is null ? null : Operands.Floats(selectionBias), Ids = Operands.Ints(result.Ids),
+            C = Operands.Floats(result.Weights), Rows = (int)logits.Shape[0], Width = layout.Columns, Step = TokenChunk,
+        };
+
+        // Per chunk: a double for the squares, then probability sums, then counts.
+        work.Partials = Scratch.Shared(0, work.Chunks * GatePartialLength(layout.Columns));
+        Parallel.For(work.Chunks, (Work: work, Layout: layout, Scratch), static (state, chunk) =>
+        {
+            Operands w = state.Work;
+            int columns = w.Width, slots = state.Layout.Spec.TopK;
+            float* partial = w.Partials + (chunk * GatePartialLength(columns)), probabilities = partial + 2;
+            int* counts = (int*)(probabilities + columns);
+            new Span<float>(partial, (int)GatePartialLength(columns)).Clear();
+            var kernel = new GateKernel(state.Layout, state.Scratch.Thread(GateKernel.ScratchLength(state.Layout)));
+            for (int t = chunk * w.Step; t < w.End(chunk); t++)
+            {
+                nint first = (nint)t * slots;
+                double logSumExp = kernel.Route(w.A + ((nint)t * columns), w.B, w.Ids + first, w.C + first, counts, probabilities);
+                *(double*)partial += logSumExp * logSumExp;
+            }
+        });
+        SumGateStatistics(work, layout, result);
+    }
+
+    /// <inheritdoc/>
+    protected override void DispatchCore(Tensor ids, Tensor weights, RoutingPlan plan)
+    {
+        int chunks = (plan.Tokens + DispatchChunk - 1) / DispatchChunk;
+        var work = new DispatchWork
+        {
+            Ids = Operands.Ints(ids), Weights = Operands.Floats(weights), SlotRow = Operands.Ints(plan.SlotRow),
+            RowToken = Operands.Ints(plan.RowToken), RowWeight = Operands.Floats(plan.RowWeight),
+            Next = (int*)Scratch.Shared(0, (long)chunks * plan.Experts), Tokens = plan.Tokens, TopK = plan.TopK, Experts = plan.Experts,
+        };
+        Parallel.For(chunks, work, static (w, chunk) => w.Count(chunk));
+        int* offsets = Operands.Ints(plan.Offsets);
+        int row = 0;
+        for (int expert = 0; expert < plan.Experts; expert++)
+        {
+            offsets[expert] = row;
+            for (int chunk = 0; chunk < chunks; chunk++)
+            {
+                int* next = work.Next + ((nint)chunk * plan.Experts) + expert;
+                int count = *next;
+                *next = row;
+                row += count;
+            }
+        }
+
+        offsets[plan.Experts] = row;
+        Parallel.For(chunks, work, static (w, chunk) => w.Place(chunk));
+    }
+
+    /// <inheritdoc/>
+    protected override void CombineCore(Tensor y, Tensor x, Tensor ids, Tensor weights, RoutingPlan plan, RouterSpec spec, Tensor output)
+    {
+        int d = (int)y.Shape[1];
+        var work = new Operands
+        {
+            A = Operands.Floats(y), B = Operands.Floats(x), C = Operands.Floats(weights), D = Operands.Floats(output),
+            Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = RowsPerChunk((long)d * plan.TopK),
+        };
+        int* slotRow = Operands.Ints(plan.SlotRow);
+        var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Scratch = Scratch };
+        Parallel.For(work.Chunks, state, static (state, chunk) =>
+        {
+            Operands w = state.Operands;
+            for (int t = chunk * w.Step; t < w.End(chunk); t++)
+            {
+                state.Sum(t, w.A, w.B, w.C, w.D);
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    protected override void ConstantExpertsCore(
+        Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, RouterSpec spec, Tensor output)
+    {
+        int d = (int)x.Shape[1];
+        var work = new Operands
+        {
+            A = Operands.Floats(x), B = Operands.Floats(mix), C = Operands.Floats(constants), D = Operands.Floats(weights),
+            E = Operands.Floats(output), Ids = Operands.Ints(ids), Rows = (int)x.Shape[0], Width = d, Step = RowsPerChunk(d),
+        };
+        Parallel.For(work.Chunks, (Work: work, Layout: RouterLayout.Of(spec)), static (state, chunk) =>
+        {
+            Operands w = state.Work;
+            int slots = state.Layout.Spec.TopK, constants = state.Layout.Constants;
+            for (nint t = chunk * w.Step; t < w.End(chunk); t++)
+            {
+                for (int k = 0; k < slots; k++)
+                {
+                    int constant = state.Layout.ConstantOf(w.Ids[(t * slots) + k]);
+                    if (constant >= 0)
+                    {
+                        (float keep, float replace) = Mix(w.B + (t * 2 * constants) + (2 * constant));
+                        float weight = w.D[(t * slots) + k];
+                        AddMixed(weight, keep, w.A + (t * w.Width), replace, w.C + ((nint)constant * w.Width), w.E + (t * w.Width), w.Width);
+                    }
+                }
+            }
+        });
+    }
+
+    private static long GatePartialLength(int columns) => 2 + (2L * columns);
+
+    /// <summary>Softmax over two logits; each share by its own sigmoid, so a small one keeps its digits.</summary>
+    private static (float First, float Second) Mix(float* logits) =>
+        (VectorMath.Sigmoid(logits[0] - logits[1]), VectorMath.Sigmoid(logits[1] - logits[0]));
+
+    private static void AddMixed(float weight, float keep, float* x, float replace, float* constant, float* output, int n)
+    {
+        Vector256<float> first = Vector256.Create(keep), second = Vector256.Create(replace), factor = Vector256.Create(weight);
+        for (int i = 0; i < n; i += VectorMath.Lanes)
+        {
+            int rest = n - i;
+            Vector256<float> mixed = Vector256.FusedMultiplyAdd(second, Load(constant + i, rest), first * Load(x + i, rest));
+            Store(Vector256.FusedMultiplyAdd(factor, mixed, Load(output + i, rest)), output + i, rest);
+        }
+    }
+
+    /// <summary>Fixed chunks to totals: chunks in order, in double.</summary>
+    private static void SumGateStatistics(Operands work, RouterLayout layout, GateResult result)
+    {
+        int columns = layout.Columns, nullSlotsChosen = 0;
+        long stride = GatePartialLength(columns);
+        double squares = 0, balance = 0, chosen = Math.Max(1.0, (double)work.Rows * layout.Spec.TopK);
+        int* counts = Operands.Ints(result.Counts);
+        float* sums = Operands.Floats(result.ProbabilitySums);
+        for (int chunk = 0; chunk < work.Chunks; chunk++)
+        {
+            squares += *(double*)(work.Partials + (chunk * stride));
+        }
+
+        for (int c = 0; c < columns; c++)
+        {
+            int count = 0;
+            for (int chunk = 0; chunk < work.Chunks; chunk++)
+            {
+                count += ((int*)(work.Partials + (chunk * stride) + 2 + columns))[c];
+            }
+
+            counts[c] = count;
+            nullSlotsChosen += c < layout.Experts ? 0 : count;
+        }
+
+        for (int c = 0; c < columns; c++)
+        {
+            double sum = 0;
+            for (int chunk = 0; chunk < work.Chunks; chunk++)
+            {
+                sum += work.Partials[(chunk * stride) + 2 + c];
+            }
+
+            sums[c] = (float)sum;
+            balance += layout.BalanceLoad(c, counts[c], nullSlotsChosen) / chosen * sum;
+        }
+
+        double tokens = Math.Max(1, work.Rows);
+        *Operands.Floats(result.BalanceLoss) = (float)((layout.Experts + layout.NullSlots) * balance / tokens);
+        *Operands.Floats(result.ZLoss) = (float)(squares / tokens);
+    }
+}

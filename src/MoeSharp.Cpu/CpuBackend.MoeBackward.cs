@@ -1,0 +1,100 @@
+using MoeSharp.Core;
+
+namespace MoeSharp.Cpu;
+
+/// <content>
+/// Gate, combine and constant experts, backward. Everything is per token except the gradient of the constants, which is cut by columns:
+/// each thread walks the tokens in ascending order.
+/// </content>
+public sealed unsafe partial class CpuBackend
+{
+    /// <inheritdoc/>
+    protected override void GateBackwardCore(
+        Tensor logits, Tensor ids, Tensor dWeights, Tensor counts, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
+    {
+        RouterLayout layout = RouterLayout.Of(spec);
+        int tokens = (int)logits.Shape[0], columns = layout.Columns;
+        float* balance = Scratch.Shared(0, columns), copies = Scratch.Shared(1, columns);
+        int* count = Operands.Ints(counts);
+        int nulls = 0;
+        for (int c = layout.Experts; c < columns; c++)
+        {
+            nulls += count[c];
+        }
+
+        // S / T of the loss, 1 / (T K) of the load.
+        double perToken = (layout.Experts + layout.NullSlots) * (double)*Operands.Floats(dBalanceLoss) / Math.Max(1, tokens);
+        double perSlot = perToken / Math.Max(1.0, (double)tokens * spec.TopK);
+        for (int c = 0; c < columns; c++)
+        {
+            balance[c] = (float)(perSlot * layout.BalanceLoad(c, count[c], nulls));
+            copies[c] = layout.Copies(c);
+        }
+
+        var work = new Operands
+        {
+            A = Operands.Floats(logits), B = Operands.Floats(dWeights), C = Operands.Floats(dLogits), D = balance, E = copies,
+            Ids = Operands.Ints(ids), Rows = tokens, Width = columns, Step = TokenChunk,
+            Scalar = (float)(2.0 * *Operands.Floats(dZLoss) / Math.Max(1, tokens)),
+        };
+        Parallel.For(work.Chunks, (Work: work, Layout: layout, Scratch), static (state, chunk) =>
+        {
+            Operands w = state.Work;
+            nint slots = state.Layout.Spec.TopK;
+            var kernel = new GateGradient(state.Layout, state.Scratch.Thread(GateGradient.ScratchLength(state.Layout)));
+            for (nint t = chunk * w.Step; t < w.End(chunk); t++)
+            {
+                kernel.Run(w.A + (t * w.Width), w.Ids + (t * slots), w.B + (t * slots), w.D, w.E, w.Scalar, w.C + (t * w.Width));
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    protected override void CombineBackwardCore(
+        Tensor dXRows, Tensor dRowWeight, Tensor dOut, Tensor x, Tensor ids, Tensor weights, RoutingPlan plan, RouterSpec spec, Tensor dX, Tensor dWeights)
+    {
+        int d = (int)dXRows.Shape[1];
+        var work = new Operands
+        {
+            A = Operands.Floats(dXRows), B = Operands.Floats(dOut), C = Operands.Floats(x), D = Operands.Floats(dX),
+            E = Operands.Floats(dRowWeight), F = Operands.Floats(weights), Partials = Operands.Floats(dWeights),
+            Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = RowsPerChunk((long)d * plan.TopK),
+        };
+        int* slotRow = Operands.Ints(plan.SlotRow);
+        var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Scratch = Scratch };
+        Parallel.For(work.Chunks, state, static (state, chunk) =>
+        {
+            Operands w = state.Operands;
+            int slots = state.Layout.Spec.TopK;
+            for (int t = chunk * w.Step; t < w.End(chunk); t++)
+            {
+                state.Sum(t, w.A, w.B, null, w.D);
+                for (nint slot = (nint)t * slots; slot < ((nint)t + 1) * slots; slot++)
+                {
+                    nint first = (nint)t * w.Width;
+                    w.Partials[slot] = state.SlotRow[slot] >= 0 ? w.E[state.SlotRow[slot]]
+                        : state.Layout.IsNull(w.Ids[slot], NullKind.Identity) ? VectorMath.Dot(w.B + first, w.C + first, w.Width)
+                        : 0f;
+                }
+            }
+        });
+    }
+
+    /// <inheritdoc/>
+    protected override void ConstantExpertsBackwardCore(
+        Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, Tensor dOut, RouterSpec spec, Tensor dX, Tensor dMix, Tensor dConstants, Tensor dWeights)
+    {
+        RouterLayout layout = RouterLayout.Of(spec);
+        int d = (int)x.Shape[1], slots = spec.TopK;
+        var work = new ConstantWork
+        {
+            X = Operands.Floats(x), Mix = Operands.Floats(mix), Constants = Operands.Floats(constants), Weights = Operands.Floats(weights),
+            DOut = Operands.Floats(dOut), DX = Operands.Floats(dX), DMix = Operands.Floats(dMix), DConstants = Operands.Floats(dConstants),
+            DWeights = Operands.Floats(dWeights), Ids = Operands.Ints(ids), Layout = layout, Tokens = (int)x.Shape[0], Width = d,
+            Factors = Scratch.Shared(0, x.Shape[0] * slots), Step = RowsPerChunk(d),
+        };
+        Parallel.For((work.Tokens + work.Step - 1) / work.Step, work, static (w, chunk) => w.Tokenwise(chunk));
+        Parallel.For((d + ColumnsPerChunk - 1) / ColumnsPerChunk, work, static (w, block) =>
+            w.Columnwise(block * ColumnsPerChunk, Math.Min(ColumnsPerChunk, w.Width - (block * ColumnsPerChunk))));
+    }
+}

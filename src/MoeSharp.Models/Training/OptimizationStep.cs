@@ -1,0 +1,100 @@
+using MoeSharp.Autograd;
+using MoeSharp.Core;
+
+namespace MoeSharp.Models;
+
+/// <summary>One optimizer step: micro-batches forward and backward, the null-rate controller, the update. Allocates no tensors after the first.</summary>
+/// <remarks>
+/// loss = cross-entropy + balance weight * balance loss + z weight * z-loss, averaged over micro-batches. The auxiliary losses are per
+/// micro-batch. The controller moves once per step, by the routing of all micro-batches together.
+/// </remarks>
+internal sealed class OptimizationStep : IDisposable
+{
+    private readonly TrainOptions _options;
+    private readonly Transformer _model;
+    private readonly AdamW _optimizer;
+    private readonly BatchSampler _sampler;
+    private readonly Tape _tape;
+    private readonly NullRateController? _controller;
+    private readonly RoutingMeter _meter;
+    private readonly Tensor _ids;
+    private readonly Tensor _targets;
+
+    public OptimizationStep(TrainOptions options, Transformer model, AdamW optimizer, byte[] train)
+    {
+        _options = options;
+        _model = model;
+        _optimizer = optimizer;
+        int context = options.Model.ContextLength;
+        _sampler = new BatchSampler(train, options.BatchSize, context, options.Seed);
+        _tape = new Tape(model.Backend);
+        _meter = new RoutingMeter(options.Model);
+        bool controlled = options.NullControllerRate > 0 && options.Model.NullSlots > 0;
+        _controller = controlled ? new NullRateController(options.Model.DataSparsity, options.NullControllerRate) : null;
+        using (TensorScope.Suspend())
+        {
+            var shape = new Shape(checked((long)options.BatchSize * context));
+            _ids = model.Backend.Empty(shape, DType.Int32);
+            _targets = model.Backend.Empty(shape, DType.Int32);
+        }
+    }
+
+    /// <summary>Learning rate of the last step.</summary>
+    public double Rate { get; private set; }
+
+    /// <summary>Gradient norm of the last step, before clipping.</summary>
+    public double GradientNorm { get; private set; }
+
+    /// <summary>Makes a step, counted from 1, and adds its loss and routing to a meter.</summary>
+    /// <exception cref="TrainingException">Loss or gradient norm are not finite.</exception>
+    public void Run(long step, RoutingMeter meter)
+    {
+        _optimizer.ZeroGradients();
+        _meter.Clear();
+        for (int micro = 0; micro < _options.AccumulationSteps; micro++)
+        {
+            _sampler.Draw(((step - 1) * _options.AccumulationSteps) + micro, _ids, _targets);
+            ForwardBackward(step);
+            _tape.Reset();
+        }
+
+        for (int layer = 0; _controller is not null && layer < _model.MoeLayers.Count; layer++)
+        {
+            _controller.Update(_model.MoeLayers[layer], _meter.RealShare(layer));
+        }
+
+        Rate = LearningRate.WarmupCosine(
+            step, Math.Min(_options.WarmupSteps, _options.Steps), _options.Steps, _options.PeakLearningRate, _options.FloorLearningRate);
+        _optimizer.Update(Rate);
+        GradientNorm = _optimizer.LastNorm.ToDoubles()[0];
+        if (!double.IsFinite(GradientNorm))
+        {
+            throw NonFiniteSearch.InBackward(step, GradientNorm, _model);
+        }
+
+        meter.Add(_meter);
+    }
+
+    public void Dispose()
+    {
+        _tape.Dispose();
+        _ids.Dispose();
+        _targets.Dispose();
+    }
+
+    private void ForwardBackward(long step)
+    {
+        TransformerOutput output = _model.Forward(_tape, _ids, _options.BatchSize, _options.Model.ContextLength);
+        Variable entropy = _tape.CrossEntropy(output.Logits, _targets, out _);
+        double nats = entropy.Value.ToDoubles()[0];
+        if (!double.IsFinite(nats))
+        {
+            throw NonFiniteSearch.InForward(step, nats, _model, output);
+        }
+
+        _meter.Add(nats, output.Layers);
+        Variable balance = _tape.Scale(output.BalanceLoss, _options.BalanceWeight);
+        Variable z = _tape.Scale(output.ZLoss, _options.ZLossWeight);
+        _tape.Backward(_tape.Add(entropy, _tape.Add(balance, z)), 1.0 / _options.AccumulationSteps);
+    }
+}

@@ -1,0 +1,62 @@
+using MoeSharp.Core;
+using MoeSharp.Cpu;
+using Xunit;
+
+namespace MoeSharp.Conformance;
+
+/// <summary>The CPU backend gives the same bits for any number of threads, and in every run.</summary>
+public abstract class CpuDeterminism<TCatalog>
+    where TCatalog : ICatalog
+{
+    /// <summary>Names of the cases.</summary>
+    public static TheoryData<string> Names { get; } = [.. TCatalog.Large.Select(op => op.Name)];
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void Bits_DoNotDependOn_TheNumberOfThreads(string name)
+    {
+        OpCase op = TCatalog.Large.Single(candidate => candidate.Name == name);
+        (string[] one, string[] two, string[] three) = (Hashes(op, 1), Hashes(op, 2), Hashes(op, 3));
+        Assert.Equal(one[0], one[1]);
+        Assert.Equal(one[0], two[0]);
+        Assert.Equal(two[0], two[1]);
+        Assert.Equal(one[0], three[0]);
+    }
+
+    /// <summary>Two runs on a backend of its own.</summary>
+    private static string[] Hashes(OpCase op, int threads)
+    {
+        using Backend backend = new CpuBackend(threads);
+        return [Hash(op, op.RunOn(backend, Poison.Loud)), Hash(op, op.RunOn(backend, Poison.Loud))];
+    }
+
+    /// <summary>Output names with a hash of their bits, so that a failure says which output differs.</summary>
+    private static string Hash(OpCase op, OpRun run) => string.Join(' ', op.Outputs.Select(output =>
+    {
+        ulong hash = 14695981039346656037;
+        foreach (double value in run[output.Name])
+        {
+            hash = (hash ^ (ulong)BitConverter.DoubleToInt64Bits(value)) * 1099511628211;
+        }
+
+        return $"{output.Name}:{hash:x16}";
+    }));
+}
+
+public sealed class GemmDeterminism : CpuDeterminism<GemmCases>;
+
+public sealed class DenseDeterminism : CpuDeterminism<DenseCases>;
+
+public sealed class ElementwiseDeterminism : CpuDeterminism<ElementwiseCases>;
+
+public sealed class AttentionDeterminism : CpuDeterminism<AttentionCases>;
+
+public sealed class GateDeterminism : CpuDeterminism<GateCases>;
+
+public sealed class DispatchDeterminism : CpuDeterminism<DispatchCases>;
+
+public sealed class ExpertDeterminism : CpuDeterminism<ExpertCases>;
+
+public sealed class CombineDeterminism : CpuDeterminism<CombineCases>;
+
+public sealed class OptimizerDeterminism : CpuDeterminism<OptimizerCases>;

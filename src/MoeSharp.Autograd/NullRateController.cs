@@ -52,7 +52,7 @@ public sealed class NullRateController
     /// <exception cref="ArgumentException">The layer has no selection bias on logits.</exception>
     public void Update(MoeLayer layer, GateResult routing) => Update(layer, RealShare(layer.Options.Router, routing));
 
-    /// <summary>Moves the bias of a layer by a measured real share, for callers that sum over several passes. NaN changes nothing.</summary>
+    /// <summary>Moves the bias of a layer by a measured real share, for sums over several passes. NaN changes nothing.</summary>
     /// <exception cref="ArgumentException">The layer has no selection bias on logits.</exception>
     public void Update(MoeLayer layer, double realShare)
     {

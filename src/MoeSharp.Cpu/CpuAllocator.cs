@@ -33,7 +33,7 @@ internal static unsafe class CpuAllocator
         }
         catch (OutOfMemoryException exception)
         {
-            throw new OutOfMemoryException(
+            throw new InsufficientMemoryException(
                 $"The host has no {byteCount} bytes left; use smaller batches or a smaller model, or dispose what is no longer used.",
                 exception);
         }

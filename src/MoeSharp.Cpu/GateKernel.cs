@@ -89,7 +89,7 @@ internal readonly unsafe struct GateKernel
         }
         else
         {
-            Sigmoids(logits, null);
+            Sigmoids(logits);
             float total = SlotSum(_layout, _scores);
             VectorMath.AddScaled(total == 0f ? 0f : 1f / total, _scores, probabilities, columns);
         }
@@ -108,42 +108,30 @@ internal readonly unsafe struct GateKernel
 
     private static int Padded(int count) => (count + VectorMath.Lanes - 1) & -VectorMath.Lanes;
 
-    /// <summary>Scores = sigmoid(logits), or the selection scores = sigmoid(logits + bias).</summary>
-    private void Sigmoids(float* logits, float* bias)
+    private void Sigmoids(float* logits)
     {
-        float* destination = bias is null ? _scores : _selection;
         for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
         {
             int rest = Math.Min(VectorMath.Lanes, _layout.Columns - c);
-            Vector256<float> logit = VectorMath.LoadPart(logits + c, rest);
-            VectorMath.Sigmoid(bias is null ? logit : logit + VectorMath.LoadPart(bias + c, rest)).Store(destination + c);
+            VectorMath.Sigmoid(VectorMath.LoadPart(logits + c, rest)).Store(_scores + c);
         }
     }
 
+    /// <summary>
+    /// Selection scores (read by group sums) and keys. Without a score bias the key is the logit (plus its bias): softmax and sigmoid
+    /// order as their logits do, and logits cannot underflow or saturate into ties.
+    /// </summary>
     private void SelectionKeys(float* logits, float* bias)
     {
-        RouterSpec spec = _layout.Spec;
-        bool biasOnScore = spec.SelectionBias == SelectionBias.Score;
-        bool sigmoid = spec.Score == ScoreFunction.Sigmoid;
-        if (sigmoid && spec.SelectionBias == SelectionBias.Logit)
-        {
-            Sigmoids(logits, bias);
-        }
-        else
-        {
-            // Softmax orders as its logits do, which cannot underflow into ties.
-            float* source = sigmoid || biasOnScore ? _scores : logits;
-            for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
-            {
-                int rest = Math.Min(VectorMath.Lanes, _layout.Columns - c);
-                Vector256<float> value = VectorMath.LoadPart(source + c, rest);
-                (bias is null ? value : value + VectorMath.LoadPart(bias + c, rest)).Store(_selection + c);
-            }
-        }
-
+        bool biasOnScore = _layout.Spec.SelectionBias == SelectionBias.Score;
+        float* source = biasOnScore ? _scores : logits;
         for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
         {
-            SlotSelection.Order(Vector256.Load(_selection + c)).Store(_keys + c);
+            int rest = Math.Min(VectorMath.Lanes, _layout.Columns - c);
+            Vector256<float> value = VectorMath.LoadPart(source + c, rest);
+            value = bias is null ? value : value + VectorMath.LoadPart(bias + c, rest);
+            SlotSelection.Order(value).Store(_keys + c);
+            (biasOnScore || _layout.Spec.Score == ScoreFunction.Softmax ? value : VectorMath.Sigmoid(value)).Store(_selection + c);
         }
     }
 

@@ -14,7 +14,7 @@ internal sealed unsafe class OpScratch(int threads)
     private readonly float[]?[] _shared = new float[SharedSlots][];
 
     /// <summary>How many shared blocks an op may use at the same time.</summary>
-    public const int SharedSlots = 4;
+    public const int SharedSlots = 6;
 
     /// <summary>The block of the thread that runs the current chunk, at least this many floats, aligned to 64 bytes.</summary>
     public float* Thread(long floats) => Get(ref _perThread[CpuParallel.CurrentWorker], floats);

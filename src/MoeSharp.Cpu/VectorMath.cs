@@ -10,8 +10,8 @@ namespace MoeSharp.Cpu;
 /// that go through the same vector code on a padded copy, so that the value of an element never depends on where it stands.</para>
 /// <para><see cref="Exp(Vector256{float})"/> reduces x = n ln 2 + r with |r| &lt;= ln 2 / 2 in two steps (Cody and Waite), evaluates the
 /// degree-7 minimax polynomial of the Cephes library and scales by 2^n in two exact factors, so results down to the smallest subnormal
-/// are rounded once. Largest error over all floats: 1.1 ulp for normal results. NaN stays NaN, -inf gives 0, +inf and everything
-/// beyond 88.73 give +inf. Sigmoid is 1 / (1 + exp(-x)), at most 2 ulp above -87 and 0 below -88.73.</para>
+/// are rounded once. Error over all floats: below 1 ulp for normal results. NaN stays NaN, -inf gives 0, +inf and everything
+/// beyond 88.73 give +inf. Sigmoid is 1 / (1 + exp(-x)), within 2.5 ulp above -87 and 0 below -88.73.</para>
 /// </remarks>
 internal static unsafe class VectorMath
 {

@@ -13,6 +13,7 @@ public sealed record ExpertLayer(double[] Output, double[] DX, double[] DW1, dou
     /// <summary>Runs dispatch, experts, combine and the backward twins.</summary>
     public static ExpertLayer Run(Backend backend, RouterSpec spec, int[] ids, double[] weights, Inputs inputs)
     {
+        using UnrecordedOrigins quiet = UnrecordedOrigins.Begin();
         using var scope = new TensorScope();
         (int t, int d, int n, int k, int e) = (inputs.Tokens, inputs.Hidden, inputs.Width, spec.TopK, spec.Experts);
         int rows = t * k;

@@ -10,6 +10,7 @@ public sealed class TensorSet : IDisposable
     /// <summary>Allocates every tensor, writes its data, and the poison where the case says nothing.</summary>
     public TensorSet(Backend backend, OpCase op, Poison poison)
     {
+        using UnrecordedOrigins quiet = UnrecordedOrigins.Begin();
         foreach (OpTensor description in op.Tensors)
         {
             Add(backend, description, poison);

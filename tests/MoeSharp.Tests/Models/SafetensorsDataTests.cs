@@ -159,7 +159,7 @@ public sealed class SafetensorsDataTests : IDisposable
     {
         const long Length = 3L << 30;
         string path = _folder["sparse"];
-        byte[] header = Encoding.UTF8.GetBytes($$"""{"a":{"dtype":"U8","shape":[{{Length}}],"data_offsets":[0,{{Length}}]}}""");
+        byte[] header = Encoding.UTF8.GetBytes($$$"""{"a":{"dtype":"U8","shape":[{{{Length}}}],"data_offsets":[0,{{{Length}}}]}}""");
         using (var stream = new FileStream(path, FileMode.Create))
         {
             stream.SetLength(8 + header.Length + Length);

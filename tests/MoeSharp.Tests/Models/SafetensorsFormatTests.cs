@@ -109,7 +109,7 @@ public sealed class SafetensorsFormatTests
     public void Open_KnowsDTypesTheEngineDoesNotComputeWith(string dtype, int bytes)
     {
         using var folder = new TempFolder();
-        string header = $$"""{"a":{"dtype":"{{dtype}}","shape":[3],"data_offsets":[0,{{3 * bytes}}]}}""";
+        string header = $$$"""{"a":{"dtype":"{{{dtype}}}","shape":[3],"data_offsets":[0,{{{3 * bytes}}}]}}""";
         using SafetensorsFile file = SafetensorsFile.Open(folder.Write("a", FileBytes(Encoding.UTF8.GetBytes(header), 3 * bytes)));
         Assert.Null(file.Entry("a").DType);
         Assert.Equal(dtype, file.Entry("a").DTypeName);

@@ -26,7 +26,7 @@ public sealed class TokenClassifierTests
         Assert.Throws<ArgumentException>(() => TokenClassifier.Classify("ab"u8, new TokenClass[1]));
 
     [Fact]
-    public void ClassCount_IsThatOfTheEnumeration() => Assert.Equal(Enum.GetValues<TokenClass>().Length, TokenClassifier.ClassCount);
+    public void ClassCount_IsThatOfTheEnumeration() => Assert.Equal(TokenClassifier.ClassCount, Enum.GetValues<TokenClass>().Length);
 
     private static char Letter(TokenClass kind) => kind switch
     {

@@ -1,0 +1,116 @@
+using System.CommandLine;
+using System.Reflection;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+using MoeSharp.Cuda;
+
+namespace MoeSharp.Cli;
+
+/// <summary><c>moe info</c>: what this machine offers, what was looked for, and which variables change it.</summary>
+internal static class InfoCommand
+{
+    private const string Name = "info";
+
+    private static readonly (string Name, string Meaning)[] s_variables =
+    [
+        (NativeProbe.DriverVariable, "CUDA driver library to load"),
+        (NativeProbe.NvrtcVariable, "NVRTC library to load"),
+        ("CUDA_PATH", "CUDA toolkit to look into"),
+        ("CUDA_HOME", "CUDA toolkit to look into, after CUDA_PATH"),
+        ("MOESHARP_TRACK_ALLOCATIONS", "1: remember where tensors were allocated"),
+        (CommandHost.TraceVariable, "1: stack traces after error messages"),
+        ("NO_COLOR", "not empty: no colours"),
+    ];
+
+    /// <summary>Makes the command.</summary>
+    public static Command Create(CommandHost host)
+    {
+        var command = new CliCommand(
+            Name, "Show devices, native libraries that were looked for, versions and environment variables.", "moe info", "moe info --format json");
+        command.SetAction(host.Action((_, context) =>
+        {
+            NativeProbeResult probe = NativeProbe.Run();
+            using var engine = Engine.Create(new EngineOptions());
+            if (context.Json)
+            {
+                WriteJson(context, probe, engine.Report);
+            }
+            else
+            {
+                WriteText(context, probe, engine.Report);
+            }
+
+            return 0;
+        }));
+        return command;
+    }
+
+    private static string Version => typeof(InfoCommand).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
+
+    private static string VectorUnits => string.Join(
+        ", ",
+        new[] { ("AVX-512", Avx512F.IsSupported), ("AVX2", Avx2.IsSupported), ("FMA", Fma.IsSupported), ("NEON", System.Runtime.Intrinsics.Arm.AdvSimd.IsSupported) }
+            .Where(unit => unit.Item2).Select(unit => unit.Item1).DefaultIfEmpty("none"));
+
+    private static void WriteText(CommandContext context, NativeProbeResult probe, BackendReport backend)
+    {
+        TextWriter output = context.Output;
+        TextReport.Pairs(
+            output,
+            ("moe", Version),
+            (".NET", RuntimeInformation.FrameworkDescription),
+            ("system", $"{RuntimeInformation.OSDescription.Trim()}, {RuntimeInformation.RuntimeIdentifier}"),
+            ("processors", $"{Environment.ProcessorCount}, vector units: {VectorUnits}"),
+            ("memory", TextReport.Bytes(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)),
+            ("backend", $"{backend.Chosen}: {backend.Reason}"));
+        output.WriteLine();
+        output.WriteLine("Native libraries that were looked for:");
+        TextReport.Table(
+            output,
+            ["library", "name or path", "because of", "result"],
+            [.. probe.Attempts.Select(attempt => new[] { Kind(attempt), attempt.Path, attempt.Source, attempt.Result })]);
+        output.WriteLine();
+        output.WriteLine("Environment variables:");
+        TextReport.Table(
+            output,
+            ["variable", "value", "meaning"],
+            [.. s_variables.Select(variable => new[] { variable.Name, Environment.GetEnvironmentVariable(variable.Name) ?? "-", variable.Meaning })]);
+    }
+
+    private static void WriteJson(CommandContext context, NativeProbeResult probe, BackendReport backend) =>
+        JsonReport.Write(context.Output, Name, json =>
+        {
+            json.WriteString("version", Version);
+            json.WriteString("runtime", RuntimeInformation.FrameworkDescription);
+            json.WriteString("system", RuntimeInformation.OSDescription.Trim());
+            json.WriteString("runtime_identifier", RuntimeInformation.RuntimeIdentifier);
+            json.WriteNumber("processors", Environment.ProcessorCount);
+            json.WriteString("vector_units", VectorUnits);
+            json.WriteNumber("memory_bytes", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+            json.WriteString("cuda_driver", probe.Driver);
+            json.WriteString("nvrtc", probe.Nvrtc);
+            json.WriteStartArray("probes");
+            foreach (ProbeAttempt attempt in probe.Attempts)
+            {
+                json.WriteStartObject();
+                json.WriteString("library", Kind(attempt));
+                json.WriteString("path", attempt.Path);
+                json.WriteString("source", attempt.Source);
+                json.WriteBoolean("found", attempt.Found);
+                json.WriteString("result", attempt.Result);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteStartObject("environment");
+            foreach ((string name, _) in s_variables)
+            {
+                json.WriteString(name, Environment.GetEnvironmentVariable(name));
+            }
+
+            json.WriteEndObject();
+            json.Backend(backend);
+        });
+
+    private static string Kind(ProbeAttempt attempt) => attempt.Library == NativeLibraryKind.Driver ? "cuda_driver" : "nvrtc";
+}

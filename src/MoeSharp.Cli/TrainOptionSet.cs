@@ -1,0 +1,119 @@
+using System.CommandLine;
+using MoeSharp.Core;
+using MoeSharp.Models;
+
+namespace MoeSharp.Cli;
+
+/// <summary>The options of <c>train</c> that shape a run, and how they change a preset.</summary>
+/// <remarks>
+/// Every option is optional and replaces one value of the preset; what depends on it follows (head width from width and heads, warm-up and
+/// evaluation distance from the number of steps). None of them may be given with <c>--resume</c>: a run goes on with what it began with.
+/// </remarks>
+internal sealed class TrainOptionSet
+{
+    private const int Large = 1 << 20;
+
+    private readonly Option<string> _preset = Options.Choice("--preset", $"Complete settings to start from [default: {Presets.Default}].", Presets.Names);
+    private readonly Option<long?> _steps = Options.Number("--steps", "Optimizer steps.", 1L, long.MaxValue);
+    private readonly Option<int?> _batch = Options.Number("--batch", "Sequences per step.", 1, Large);
+    private readonly Option<int?> _context = Options.Number("--context", "Context length in bytes.", 2, Large);
+    private readonly Option<int?> _layers = Options.Number("--layers", "Decoder layers.", 1, 1024);
+    private readonly Option<int?> _hidden = Options.Number("--hidden", "Width of the residual stream.", 2, Large);
+    private readonly Option<int?> _heads = Options.Number("--heads", "Attention heads; divides the width.", 1, 1024);
+    private readonly Option<int?> _experts = Options.Number("--experts", "Real experts per layer.", 1, 65536);
+    private readonly Option<int?> _expertWidth = Options.Number("--expert-width", "Width of one expert.", 1, Large);
+    private readonly Option<int?> _topK = Options.Number("--top-k", "Slots per token, null experts included.", 1, 65536);
+
+    private readonly Option<double?> _rho = Options.Number(
+        "--rho", "Data sparsity: target share of slots that do real work; 1 is a plain MoE without null experts.", 0.0, 1.0, aboveLow: true);
+
+    private readonly Option<string> _nullKind = Options.Choice("--null-kind", "What a null expert adds.", ["zero", "identity", "constant"]);
+    private readonly Option<double?> _learningRate = Options.Number("--learning-rate", "Peak learning rate; it ends at a tenth.", 0.0, 10.0, aboveLow: true);
+    private readonly Option<ulong?> _seed = Options.Number("--seed", "Seed of weights, batches and the sample.", 0UL, ulong.MaxValue);
+    private readonly Option<long?> _saveEvery = Options.Number("--save-every", "Steps between checkpoints; 0 for the last only.", 0L, long.MaxValue);
+    private readonly Option<long?> _evalEvery = Options.Number("--eval-every", "Steps between evaluations; 0 for the last only.", 0L, long.MaxValue);
+
+    private Option[] All =>
+    [
+        _preset, _steps, _batch, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _rho, _nullKind, _learningRate, _seed,
+        _saveEvery, _evalEvery,
+    ];
+
+    /// <summary>Adds the options to a command.</summary>
+    public void AddTo(Command command)
+    {
+        foreach (Option option in All)
+        {
+            command.Add(option);
+        }
+    }
+
+    /// <summary>Refuses options that a resumed run cannot follow.</summary>
+    /// <exception cref="UsageException">One of them was given.</exception>
+    public void RefuseAll(ParseResult parse)
+    {
+        string[] given = [.. All.Where(option => parse.GetResult(option) is { Implicit: false }).Select(option => option.Name)];
+        if (given.Length > 0)
+        {
+            throw new UsageException(
+                $"--resume goes on with the settings the run began with; leave out {string.Join(", ", given)}, or start a new run without --resume.");
+        }
+    }
+
+    /// <summary>The preset with the given values in place.</summary>
+    /// <exception cref="UsageException">The values do not fit together.</exception>
+    public TrainOptions Build(ParseResult parse, string folder, IReadOnlyList<string> data)
+    {
+        TrainOptions preset = Presets.Get(parse.GetValue(_preset) ?? Presets.Default);
+        long steps = parse.GetValue(_steps) ?? preset.Steps;
+        double peak = parse.GetValue(_learningRate) ?? preset.PeakLearningRate;
+        var options = preset with
+        {
+            Model = Model(parse, preset.Model),
+            RunFolder = folder,
+            Data = data,
+            BatchSize = parse.GetValue(_batch) ?? preset.BatchSize,
+            Steps = steps,
+            PeakLearningRate = peak,
+            FloorLearningRate = parse.GetValue(_learningRate) is null ? preset.FloorLearningRate : peak / 10,
+            WarmupSteps = Math.Min(preset.WarmupSteps, Math.Max(1, steps / 10)),
+            LogEvery = Math.Clamp(steps / 40, 1, preset.LogEvery),
+            EvaluateEvery = parse.GetValue(_evalEvery) ?? Math.Min(preset.EvaluateEvery, Math.Max(1, steps / 5)),
+            SaveEvery = parse.GetValue(_saveEvery) ?? preset.SaveEvery,
+            Seed = parse.GetValue(_seed) ?? preset.Seed,
+        };
+        try
+        {
+            return options.Validate();
+        }
+        catch (ArgumentException error)
+        {
+            throw new UsageException(CommandHost.Message(error));
+        }
+    }
+
+    private ModelConfig Model(ParseResult parse, ModelConfig preset)
+    {
+        int hidden = parse.GetValue(_hidden) ?? preset.HiddenSize;
+        int heads = parse.GetValue(_heads) ?? preset.Heads;
+        if (hidden % (2 * heads) != 0)
+        {
+            throw new UsageException($"A width of {hidden} does not split into {heads} heads of even width; choose --hidden as a multiple of {2 * heads}.");
+        }
+
+        return preset with
+        {
+            HiddenSize = hidden,
+            Heads = heads,
+            HeadDim = hidden / heads,
+            KeyValueHeads = heads % preset.KeyValueHeads == 0 ? preset.KeyValueHeads : heads,
+            Layers = parse.GetValue(_layers) ?? preset.Layers,
+            ContextLength = parse.GetValue(_context) ?? preset.ContextLength,
+            Experts = parse.GetValue(_experts) ?? preset.Experts,
+            ExpertWidth = parse.GetValue(_expertWidth) ?? preset.ExpertWidth,
+            TopK = parse.GetValue(_topK) ?? preset.TopK,
+            DataSparsity = parse.GetValue(_rho) ?? preset.DataSparsity,
+            NullKind = parse.GetValue(_nullKind) is string kind ? Enum.Parse<NullKind>(kind, ignoreCase: true) : preset.NullKind,
+        };
+    }
+}

@@ -1,0 +1,250 @@
+using System.Text;
+using MoeSharp.Autograd;
+using MoeSharp.Core;
+using MoeSharp.Models;
+using MoeSharp.Reference;
+using Xunit;
+
+namespace MoeSharp.Tests;
+
+public sealed class TransformerTests : IDisposable
+{
+    private static readonly ModelConfig s_config = Presets.Get("tiny").Model with { ContextLength = 16 };
+    private readonly ReferenceBackend _backend = new();
+    private readonly Transformer _model;
+
+    public TransformerTests() => _model = Sharp(s_config);
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        _backend.Dispose();
+    }
+
+    [Theory]
+    [InlineData(true, 0, NullKind.Zero)]
+    [InlineData(false, 24, NullKind.Constant)]
+    public void ParameterCount_IsThatOfTheModel(bool tied, int shared, NullKind kind)
+    {
+        ModelConfig config = s_config with { TieEmbeddings = tied, SharedExpertWidth = shared, NullKind = kind };
+        using var model = new Transformer(_backend, config, 1);
+        Assert.Equal(model.Parameters.Sum(parameter => parameter.Value.ElementCount), config.ParameterCount);
+        Assert.InRange(config.ActiveParameterCount, 1, config.ParameterCount - 1);
+    }
+
+    [Fact]
+    public void Parameters_HaveTheNamesOfLlamaCheckpoints()
+    {
+        string[] names = [.. _model.StateTensors.Select(item => item.Name)];
+        Assert.Contains("model.embed_tokens.weight", names);
+        Assert.Contains("model.layers.1.self_attn.o_proj.weight", names);
+        Assert.Contains("model.layers.0.mlp.experts.gate_up_proj", names);
+        Assert.Contains("model.layers.0.mlp.gate.selection_bias", names);
+        Assert.Contains("model.norm.weight", names);
+        Assert.DoesNotContain("lm_head.weight", names);
+        Assert.Equal(names.Length, names.Distinct().Count());
+    }
+
+    [Fact]
+    public void OutputProjections_StartSmallerByTheRootOfTwiceTheLayers()
+    {
+        ModelConfig wide = s_config with { HiddenSize = 64, HeadDim = 32, Layers = 4 };
+        using var model = new Transformer(_backend, wide, 1);
+        double Deviation(string name)
+        {
+            double[] values = model.Parameters.Single(parameter => parameter.Name == name).Value.ToDoubles();
+            return Math.Sqrt(values.Average(x => x * x));
+        }
+
+        // 4096 values: the estimate of a standard deviation has a relative error of 1 / sqrt(2 * 4096) = 1.1 %; five of them.
+        Assert.Equal(1, Deviation("model.layers.0.self_attn.q_proj.weight") / 0.02, 0.056);
+        Assert.Equal(1, Deviation("model.layers.0.self_attn.o_proj.weight") / (0.02 / Math.Sqrt(8)), 0.056);
+        Assert.Equal(1, Deviation("model.layers.3.mlp.experts.down_proj") / (0.02 / Math.Sqrt(8)), 0.056);
+    }
+
+    [Fact]
+    public void Forward_WithCaches_GivesTheLogitsOfOneWholePass()
+    {
+        byte[] text = Encoding.UTF8.GetBytes("abc def (1);\n  x");
+        double[][] whole = Logits(text, text.Length), pieces = Logits(text, 5);
+
+        // The same sums in another order of double rounding: 1e-16 per operation, some 1e3 operations deep, logits of order 1.
+        for (int i = 0; i < text.Length; i++)
+        {
+            Assert.True(whole[i].Zip(pieces[i], (x, y) => Math.Abs(x - y)).Max() < 1e-12, $"position {i}");
+        }
+    }
+
+    [Fact]
+    public void Forward_DoesNotLookAhead()
+    {
+        double[][] first = Logits("abcdefgh"u8.ToArray(), 8), second = Logits("abcdeXYZ"u8.ToArray(), 8);
+        for (int i = 0; i < 5; i++)
+        {
+            Assert.Equal(first[i], second[i]);
+        }
+
+        Assert.NotEqual(first[5], second[5]);
+    }
+
+    [Fact]
+    public void Forward_RefusesMoreThanTheContext()
+    {
+        using var tape = new Tape(_backend, record: false);
+        Tensor ids = tape.Rent(DType.Int32, 17);
+        Assert.Throws<ArgumentException>(() => _model.Forward(tape, ids, 1, 17));
+    }
+
+    [Fact]
+    public void Generate_SlidesAsDefined()
+    {
+        byte[] prompt = Encoding.UTF8.GetBytes("a prompt that is longer than the context");
+        byte[] actual = new Generator(_model).Generate(prompt, new GenerateOptions { Temperature = 0, MaxTokens = 40 }, Token);
+        var history = new List<byte>(prompt);
+        int window = 16;
+        for (int i = 0; i < 40; i++)
+        {
+            window = window > 16 ? 8 : window;
+            byte[] read = [.. history.TakeLast(window)];
+            history.Add((byte)Sampler.Choose(Logits(read, read.Length)[^1], 0, 1, 0));
+            window++;
+        }
+
+        Assert.Equal(history.Skip(prompt.Length), actual);
+        Assert.True(actual.Distinct().Count() > 3, "the model of this test is too dull to show an error");
+    }
+
+    [Fact]
+    public async Task Generate_DependsOnTheSeedAlone()
+    {
+        var generator = new Generator(_model);
+        var options = new GenerateOptions { Seed = 5, MaxTokens = 30, Temperature = 1 };
+        byte[] first = generator.Generate("ab"u8.ToArray(), options, Token);
+        Assert.Equal(first, generator.Generate("ab"u8.ToArray(), options, Token));
+        Assert.NotEqual(first, generator.Generate("ab"u8.ToArray(), options with { Seed = 6 }, Token));
+        var streamed = new List<byte>();
+        await foreach (int token in generator.StreamAsync("ab"u8.ToArray(), options, Token))
+        {
+            streamed.Add((byte)token);
+        }
+
+        Assert.Equal(first, streamed);
+    }
+
+    [Fact]
+    public async Task StreamAsync_StopsWhenCancelled()
+    {
+        using var source = new CancellationTokenSource();
+        int count = 0;
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
+        {
+            await foreach (int _ in new Generator(_model).StreamAsync([], null, source.Token))
+            {
+                if (++count == 3)
+                {
+                    await source.CancelAsync();
+                }
+            }
+        });
+        Assert.Equal(3, count);
+    }
+
+    [Fact]
+    public void Generate_RefusesBadOptionsAtOnce() =>
+        Assert.Throws<ArgumentException>(() => new Generator(_model).Stream([], new GenerateOptions { TopP = 0 }));
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(16)]
+    [InlineData(17)]
+    [InlineData(40)]
+    public void Evaluate_IsTheMeanOverNonOverlappingWindows(int length)
+    {
+        byte[] text = Encoding.UTF8.GetBytes(Samples.Program(4))[..length];
+        double nats = 0;
+        for (int start = 0; start < length - 1; start += 16)
+        {
+            byte[] window = text[start..Math.Min(start + 16, length - 1)];
+            double[][] logits = Logits(window, window.Length);
+            for (int i = 0; i < window.Length; i++)
+            {
+                double largest = logits[i].Max();
+                nats += largest + Math.Log(logits[i].Sum(x => Math.Exp(x - largest))) - logits[i][text[start + i + 1]];
+            }
+        }
+
+        foreach (int batch in (int[])[1, 2, 5])
+        {
+            EvaluationResult result = Evaluator.Run(_model, text, batch, long.MaxValue, Token);
+            Assert.Equal(length - 1, result.Bytes);
+            Assert.Equal(nats / (length - 1) / Math.Log(2), result.BitsPerByte, 1e-10);
+        }
+    }
+
+    [Fact]
+    public void Evaluate_CountsNullsConsistently()
+    {
+        byte[] text = Encoding.UTF8.GetBytes(Samples.Program(2))[..17];
+        EvaluationResult result = Evaluator.Run(_model, text, 3, long.MaxValue, Token);
+        Assert.Equal(result.NullShareByLayer.Average(), result.NullShare, 1e-12);
+        Assert.Equal(Evaluator.NullShares(_model, text.AsSpan(0, 16)).Average(), result.NullShare, 1e-12);
+        Assert.Equal(2 * (1 - result.NullShare), result.RealExpertsPerToken, 1e-12);
+        Assert.InRange(result.NullShare, 0.01, 0.99);
+        Assert.All(result.NullShareByClass, share => Assert.True(double.IsNaN(share) || share is >= 0 and <= 1));
+    }
+
+    [Fact]
+    public void Evaluate_WithoutNulls_FindsNone()
+    {
+        using Transformer model = Sharp(s_config with { DataSparsity = 1 });
+        EvaluationResult result = Evaluator.Run(model, Encoding.UTF8.GetBytes(Samples.Program(3)), 2, long.MaxValue, Token);
+        Assert.Equal(0, result.NullShare);
+        Assert.Equal(2, result.RealExpertsPerToken);
+    }
+
+    [Fact]
+    public void Evaluate_OfAPart_UsesAboutThatManyBytes()
+    {
+        byte[] text = Encoding.UTF8.GetBytes(Samples.Program(30));
+        Assert.Equal(96, Evaluator.Run(_model, text, 4, 100, Token).Bytes);
+        Assert.Throws<ArgumentException>(() => Evaluator.Run(_model, "a"u8, 4, long.MaxValue, Token));
+    }
+
+    /// <summary>A model whose weights are large enough that it prefers some bytes and experts over others.</summary>
+    private Transformer Sharp(ModelConfig config)
+    {
+        var model = new Transformer(_backend, config, seed: 9);
+        foreach (Parameter parameter in model.Parameters.Where(parameter => parameter.Value.Shape.Rank > 1))
+        {
+            _backend.Scale(parameter.Value, 8, parameter.Value);
+        }
+
+        return model;
+    }
+
+    /// <summary>Logits of every position; the text is read in pieces through caches when the first piece is shorter than it.</summary>
+    private double[][] Logits(byte[] text, int firstPiece)
+    {
+        var rows = new List<double[]>();
+        using var tape = new Tape(_backend, record: false);
+        IReadOnlyList<KvCache>? caches = firstPiece < text.Length ? _model.MakeCaches() : null;
+        for (int start = 0; start < text.Length;)
+        {
+            int length = start == 0 ? firstPiece : 1;
+            Tensor ids = tape.Rent(DType.Int32, length);
+            ids.CopyFrom<int>([.. text.Skip(start).Take(length).Select(x => (int)x)]);
+            rows.AddRange(_model.Forward(tape, ids, 1, length, caches).Logits.Value.ToDoubles().Chunk(256));
+            tape.Reset();
+            start += length;
+        }
+
+        foreach (KvCache cache in caches ?? [])
+        {
+            cache.Dispose();
+        }
+
+        return [.. rows];
+    }
+}

@@ -118,10 +118,18 @@ internal static class HtmlReport
 
         // A parser drops one newline right after <pre>, so one is given to it.
         html.Append("<pre>\n");
-        foreach (ReportSpan span in data.Sample)
+        for (int at = 0; at < data.Sample.Count;)
         {
-            int level = double.IsFinite(span.NullShare) ? Math.Clamp((int)(span.NullShare * 5), 0, 4) : 0;
-            html.Append(level == 0 ? Text(span.Text) : $"<span class=\"n{level}\">{Text(span.Text)}</span>");
+            int level = LevelOf(data.Sample[at]);
+            int end = at;
+            while (end < data.Sample.Count && LevelOf(data.Sample[end]) == level)
+            {
+                end++;
+            }
+
+            string text = Text(string.Concat(data.Sample.Skip(at).Take(end - at).Select(span => span.Text)));
+            html.Append(level == 0 ? text : $"<span class=\"n{level}\">{text}</span>");
+            at = end;
         }
 
         html.Append("</pre>\n</div>\n");
@@ -193,6 +201,8 @@ internal static class HtmlReport
 
     private static void Panel(StringBuilder html, string content) =>
         html.Append("<div class=\"panel\">").Append(content).Append("</div>\n");
+
+    private static int LevelOf(ReportSpan span) => double.IsFinite(span.NullShare) ? Math.Clamp((int)(span.NullShare * 5), 0, 4) : 0;
 
     private static string Text(string text) => SvgWriter.Escape(text);
 

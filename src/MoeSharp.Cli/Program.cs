@@ -8,6 +8,8 @@ namespace MoeSharp.Cli;
 /// <summary>The <c>moe</c> command.</summary>
 internal static class Program
 {
+    private const string MissingCommand = "Required command was not provided.";
+
     private static readonly string[] s_examples =
     [
         "moe train --data src                      train on all text below src, about 2 minutes on a CPU",
@@ -38,29 +40,44 @@ internal static class Program
     {
         var host = new CommandHost(output, error, terminal ?? Terminal.None, stop);
         ParseResult parse = Root(host).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
-        bool isUsageError = parse.Action is ParseErrorAction;
-        if (parse.Action is ParseErrorAction errors)
+        if (parse.Action is ParseErrorAction parseError)
         {
-            errors.ShowHelp = false;
+            return await ReportUsageAsync(parse, parseError, error).ConfigureAwait(false);
         }
 
         var configuration = new InvocationConfiguration
         {
-            // Suggestions for a mistyped command belong to the error, not to the result.
-            Output = isUsageError ? error : output,
+            Output = output,
             Error = error,
             EnableDefaultExceptionHandler = false,
 
             // Signals are ours: training needs longer than any fixed time to finish its step and save.
             ProcessTerminationTimeout = null,
         };
-        int code = await parse.InvokeAsync(configuration, stop).ConfigureAwait(false);
-        if (isUsageError)
+        return await parse.InvokeAsync(configuration, stop).ConfigureAwait(false);
+    }
+
+    private static async Task<int> ReportUsageAsync(ParseResult parse, ParseErrorAction action, TextWriter error)
+    {
+        // An unknown command also counts as a missing one; the first says more.
+        bool isUnknown = parse.UnmatchedTokens.Count > 0;
+        foreach (string message in parse.Errors.Select(item => item.Message).Where(m => !isUnknown || m != MissingCommand).Distinct())
         {
-            await error.WriteLineAsync($"See: {CommandPath(parse)} --help").ConfigureAwait(false);
+            await error.WriteLineAsync($"moe: {message}").ConfigureAwait(false);
         }
 
-        return isUsageError ? CommandHost.Usage : code;
+        // What remains of the library's own report: "did you mean". It goes where errors go.
+        action.ShowHelp = false;
+        using var suggestions = new StringWriter();
+        parse.Invoke(new InvocationConfiguration { Output = suggestions, Error = TextWriter.Null, EnableDefaultExceptionHandler = false });
+        string text = suggestions.ToString().Trim();
+        if (text.Length > 0)
+        {
+            await error.WriteLineAsync(text).ConfigureAwait(false);
+        }
+
+        await error.WriteLineAsync($"See: {CommandPath(parse)} --help").ConfigureAwait(false);
+        return CommandHost.Usage;
     }
 
     private static RootCommand Root(CommandHost host)

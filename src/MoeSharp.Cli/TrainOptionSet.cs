@@ -76,9 +76,12 @@ internal sealed class TrainOptionSet
             Steps = steps,
             PeakLearningRate = peak,
             FloorLearningRate = parse.GetValue(_learningRate) is null ? preset.FloorLearningRate : peak / 10,
-            WarmupSteps = Math.Min(preset.WarmupSteps, Math.Max(1, steps / 10)),
-            LogEvery = Math.Clamp(steps / 40, 1, preset.LogEvery),
-            EvaluateEvery = parse.GetValue(_evalEvery) ?? Math.Min(preset.EvaluateEvery, Math.Max(1, steps / 5)),
+
+            // A run shorter than the preset still warms up gently and gives curves with enough points.
+            WarmupSteps = steps < preset.Steps ? Math.Min(preset.WarmupSteps, Math.Max(1, steps / 10)) : preset.WarmupSteps,
+            LogEvery = steps < preset.Steps ? Math.Clamp(steps / 40, 1, preset.LogEvery) : preset.LogEvery,
+            EvaluateEvery = parse.GetValue(_evalEvery)
+                ?? (steps < preset.Steps ? Math.Clamp(steps / 5, 1, preset.EvaluateEvery) : preset.EvaluateEvery),
             SaveEvery = parse.GetValue(_saveEvery) ?? preset.SaveEvery,
             Seed = parse.GetValue(_seed) ?? preset.Seed,
         };

@@ -110,6 +110,18 @@ public abstract class GateRules(Backend subject)
     }
 
     [Fact]
+    public void SigmoidScoresThatAllUnderflow_GiveZeros()
+    {
+        RouterSpec spec = new() { Experts = 3, TopK = 2, Score = ScoreFunction.Sigmoid, Renormalize = Renormalize.Chosen };
+        double[] logits = [-2000, -2000, -3000];
+        OpRun run = Run(spec, logits);
+        Assert.Equal([0, 1], run["ids"]);
+        Assert.Equal([0, 0], run["weights"]);
+        Assert.Equal([0, 0, 0], run["probabilitySums"]);
+        Assert.Equal([0, 0, 0], Backward(spec, logits, run, [1, 2]));
+    }
+
+    [Fact]
     public void EvenChoice_BalanceLossIsOne()
     {
         // Four tokens, each favours another expert by the same margin.

@@ -185,7 +185,7 @@ public sealed partial class ReferenceBackend
     private static bool IsZeroNull(int slot, RouterSpec spec) =>
         slot >= spec.Experts && spec.KindOf(slot - spec.Experts) == NullKind.Zero;
 
-    /// <summary>Probabilities of the statistics: the softmax, or sigmoid scores divided by their sum over all slots.</summary>
+    /// <summary>Probabilities of the statistics: the softmax, or sigmoid scores divided by their sum over all slots (0 when all underflow).</summary>
     private static double[] Probabilities(double[] z, RouterSpec spec)
     {
         if (spec.Score == ScoreFunction.Softmax)
@@ -195,7 +195,7 @@ public sealed partial class ReferenceBackend
 
         double[] s = z.Select(Sigmoid).ToArray();
         double sum = s.Sum();
-        return s.Select(x => x / sum).ToArray();
+        return s.Select(x => sum == 0 ? 0 : x / sum).ToArray();
     }
 
     /// <summary>Adds the probability of one copy per column: that of the first slot that reads the column.</summary>

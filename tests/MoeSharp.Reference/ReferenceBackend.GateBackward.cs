@@ -116,7 +116,7 @@ public sealed partial class ReferenceBackend
         // P_s = s_s / Z, Z = sum of all s: dL/ds_s = (dP_s - sum_u dP_u P_u) / Z.
         double[] s = z.Select(Sigmoid).ToArray();
         double sum = s.Sum(), mean = Dot(dP, p);
-        for (int slot = 0; slot < z.Length; slot++)
+        for (int slot = 0; slot < z.Length && sum > 0; slot++)
         {
             dSlots[slot] += (dP[slot] - mean) / sum * s[slot] * (1 - s[slot]);
         }

@@ -103,7 +103,7 @@ internal static class ModelConfigJson
             throw new CheckpointFormatException($"{file}: {error.Message}", error);
         }
 
-        return config with { UnknownFields = fields.Unread };
+        return fields.Unread.Count == 0 ? config : config with { UnknownFields = fields.Unread };
     }
 
     private static string Spell<T>((string Spelling, T Value)[] names, T value) =>

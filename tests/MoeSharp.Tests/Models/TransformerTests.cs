@@ -100,15 +100,16 @@ public sealed class TransformerTests : IDisposable
     [Fact]
     public void Generate_SlidesAsDefined()
     {
+        using Transformer model = Sharp(s_config with { TieEmbeddings = false });
         byte[] prompt = Encoding.UTF8.GetBytes("a prompt that is longer than the context");
-        byte[] actual = new Generator(_model).Generate(prompt, new GenerateOptions { Temperature = 0, MaxTokens = 40 }, Token);
+        byte[] actual = new Generator(model).Generate(prompt, new GenerateOptions { Temperature = 0, MaxTokens = 40 }, Token);
         var history = new List<byte>(prompt);
         int window = 16;
         for (int i = 0; i < 40; i++)
         {
             window = window > 16 ? 8 : window;
             byte[] read = [.. history.TakeLast(window)];
-            history.Add((byte)Sampler.Choose(Logits(read, read.Length)[^1], 0, 1, 0));
+            history.Add((byte)Sampler.Choose(Logits(model, read, read.Length)[^1], 0, 1, 0));
             window++;
         }
 
@@ -224,18 +225,20 @@ public sealed class TransformerTests : IDisposable
         return model;
     }
 
+    private double[][] Logits(byte[] text, int firstPiece) => Logits(_model, text, firstPiece);
+
     /// <summary>Logits of every position; the text is read in pieces through caches when the first piece is shorter than it.</summary>
-    private double[][] Logits(byte[] text, int firstPiece)
+    private static double[][] Logits(Transformer model, byte[] text, int firstPiece)
     {
         var rows = new List<double[]>();
-        using var tape = new Tape(_backend, record: false);
-        IReadOnlyList<KvCache>? caches = firstPiece < text.Length ? _model.MakeCaches() : null;
+        using var tape = new Tape(model.Backend, record: false);
+        IReadOnlyList<KvCache>? caches = firstPiece < text.Length ? model.MakeCaches() : null;
         for (int start = 0; start < text.Length;)
         {
             int length = start == 0 ? firstPiece : 1;
             Tensor ids = tape.Rent(DType.Int32, length);
             ids.CopyFrom<int>([.. text.Skip(start).Take(length).Select(x => (int)x)]);
-            rows.AddRange(_model.Forward(tape, ids, 1, length, caches).Logits.Value.ToDoubles().Chunk(256));
+            rows.AddRange(model.Forward(tape, ids, 1, length, caches).Logits.Value.ToDoubles().Chunk(256));
             tape.Reset();
             start += length;
         }

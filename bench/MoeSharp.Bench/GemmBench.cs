@@ -13,10 +13,6 @@ namespace MoeSharp.Bench;
 public class GemmBench
 {
     private const int Accumulators = 12;
-    private CpuBackend _backend = null!;
-    private Tensor _a = null!;
-    private Tensor _b = null!;
-    private Tensor _c = null!;
     private float[] _sums = null!;
 
     [Params(512, 1024, 2048)]
@@ -25,37 +21,45 @@ public class GemmBench
     [Params(1, 2)]
     public int Threads { get; set; }
 
+    private CpuBackend Backend { get; set; } = null!;
+
+    private Tensor A { get; set; } = null!;
+
+    private Tensor B { get; set; } = null!;
+
+    private Tensor C { get; set; } = null!;
+
     [GlobalSetup]
     public void Setup()
     {
-        _backend = new CpuBackend(Threads);
+        Backend = new CpuBackend(Threads);
         float[] values = Enumerable.Range(0, Size * Size).Select(i => (float)Math.Sin(i)).ToArray();
-        _a = _backend.From<float>(values, Size, Size);
-        _b = _backend.From<float>(values, Size, Size);
-        _c = _backend.From<float>(new float[Size * Size], Size, Size);
+        A = Backend.From<float>(values, Size, Size);
+        B = Backend.From<float>(values, Size, Size);
+        C = Backend.From<float>(new float[Size * Size], Size, Size);
         _sums = new float[Threads];
     }
 
     [GlobalCleanup]
     public void Cleanup()
     {
-        _a.Dispose();
-        _b.Dispose();
-        _c.Dispose();
-        _backend.Dispose();
+        A.Dispose();
+        B.Dispose();
+        C.Dispose();
+        Backend.Dispose();
     }
 
     [Benchmark(Baseline = true)]
-    public void MultiplyAdds() => _backend.Parallel.For(Threads, this, static (bench, thread) => bench.Peak(thread));
+    public void MultiplyAdds() => Backend.Parallel.For(Threads, this, static (bench, thread) => bench.Peak(thread));
 
     [Benchmark]
-    public void Forward() => _backend.Gemm(_a, _b, false, true, false, _c);
+    public void Forward() => Backend.Gemm(A, B, false, true, false, C);
 
     [Benchmark]
-    public void InputGradient() => _backend.Gemm(_a, _b, false, false, false, _c);
+    public void InputGradient() => Backend.Gemm(A, B, false, false, false, C);
 
     [Benchmark]
-    public void WeightGradient() => _backend.Gemm(_a, _b, true, false, true, _c);
+    public void WeightGradient() => Backend.Gemm(A, B, true, false, true, C);
 
     private void Peak(int thread)
     {

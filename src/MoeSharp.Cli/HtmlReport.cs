@@ -59,8 +59,8 @@ internal static class HtmlReport
 
     private static void Loss(StringBuilder html, ReportData data)
     {
-        Heading(html, "Loss", "Bits per byte on training batches and on validation text the model never saw. Dashed: what other methods "
-            + "need for the same validation text after seeing the same training text.");
+        Heading(html, "Loss", "Bits per byte on training batches and on validation text the model never saw. Dashed: other methods on the "
+            + "same validation text. The n-gram models were counted on the training text; the compressors see the validation text alone.");
         Panel(html, SvgChart.Line(ReportCharts.Loss(data)));
         if (data.Yardsticks.Count == 0)
         {

@@ -38,7 +38,7 @@ public readonly struct Shape : IEquatable<Shape>, IReadOnlyList<long>
 
     int IReadOnlyCollection<long>.Count => Rank;
 
-    /// <summary>A dimension; an index from the end (<c>^1</c>) works.</summary>
+    /// <summary>The size of a dimension, counted from 0.</summary>
     public long this[int index] => (_dimensions ?? [])[index];
 
     /// <summary>Value equality.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace MoeSharp.Cpu;
@@ -122,6 +123,7 @@ internal unsafe struct AttentionGradient
     }
 
     /// <summary>Scores to P and output-gradient products to dS, zeros behind the last visible key.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Softmax(float* p, float* ds, int visible, int columns, float scale, float logSumExp, float rowSum)
     {
         Vector256<float> factor = Vector256.Create(scale), shift = Vector256.Create(logSumExp), mean = Vector256.Create(rowSum);

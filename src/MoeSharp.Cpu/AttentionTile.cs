@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace MoeSharp.Cpu;
@@ -91,6 +92,7 @@ internal unsafe struct AttentionTile
     }
 
     /// <summary>Scores to exponentials below the new maximum; updates maximum and sum; returns the factor on what came before.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Exponentials(float* scores, int visible, float scale, ref float largest, ref float sum)
     {
         Vector256<float> factor = Vector256.Create(scale), high = Vector256.Create(float.NegativeInfinity);

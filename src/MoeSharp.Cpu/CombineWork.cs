@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using MoeSharp.Core;
 
@@ -56,6 +57,7 @@ internal unsafe struct CombineWork
         SumTerms((float**)source, factor, terms, output + ((nint)t * width), width);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void SumTerms(float** source, float* factor, int terms, float* output, int width)
     {
         const int Lanes = VectorMath.Lanes;
@@ -81,14 +83,14 @@ internal unsafe struct CombineWork
 
         for (; i < width; i += Lanes)
         {
-            int rest = Math.Min(Lanes, width - i);
+            int rest = width - i;
             Vector256<float> a = default;
             for (int term = 0; term < terms; term++)
             {
-                a = Vector256.FusedMultiplyAdd(Vector256.Create(factor[term]), VectorMath.LoadPart(source[term] + i, rest), a);
+                a = Vector256.FusedMultiplyAdd(Vector256.Create(factor[term]), VectorMath.Load(source[term] + i, rest), a);
             }
 
-            VectorMath.StorePart(a, output + i, rest);
+            VectorMath.Store(a, output + i, rest);
         }
     }
 }

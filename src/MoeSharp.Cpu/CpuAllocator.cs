@@ -16,12 +16,12 @@ internal static unsafe class CpuAllocator
     private const long HugePage = 2L << 20;
 
     /// <summary>Allocates a block with unspecified content; it is freed when its last lease returns.</summary>
-    /// <exception cref="OutOfMemoryException">The memory is not there.</exception>
+    /// <exception cref="InsufficientMemoryException">The memory is not there.</exception>
     public static Storage Allocate(long byteCount) =>
         byteCount == 0 ? new Storage(0, 0, static _ => { }) : new Storage(AllocateBytes(byteCount), byteCount, Free);
 
     /// <summary>Allocates bytes that the caller gives to <see cref="FreeBytes"/>.</summary>
-    /// <exception cref="OutOfMemoryException">The memory is not there.</exception>
+    /// <exception cref="InsufficientMemoryException">The memory is not there.</exception>
     public static nint AllocateBytes(long byteCount)
     {
         try

@@ -67,7 +67,7 @@ public sealed unsafe partial class CpuBackend
                 for (int i = 0; i < w.Width; i += VectorMath.Lanes)
                 {
                     int rest = w.Width - i;
-                    Store(VectorMath.Exp(Load(row + i, rest) - shift) * factor, gradient + i, rest);
+                    VectorMath.Store(VectorMath.Exp(VectorMath.Load(row + i, rest) - shift) * factor, gradient + i, rest);
                 }
 
                 gradient[target] = atTarget;

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using MoeSharp.Core;
 
@@ -197,7 +196,7 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < n; i += VectorMath.Lanes)
         {
             int rest = n - i;
-            sum = Vector256.FusedMultiplyAdd(Load(x + i, rest), Load(weight + i, rest) * Load(dY + i, rest), sum);
+            sum = Vector256.FusedMultiplyAdd(VectorMath.Load(x + i, rest), VectorMath.Load(weight + i, rest) * VectorMath.Load(dY + i, rest), sum);
         }
 
         Vector256<float> slope = Vector256.Create(-VectorMath.SumLanes(sum) * inverse * inverse / n);
@@ -205,9 +204,9 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < n; i += VectorMath.Lanes)
         {
             int rest = n - i;
-            Vector256<float> value = Load(x + i, rest), gradient = Load(dY + i, rest);
-            Store(Vector256.FusedMultiplyAdd(value, slope, Load(weight + i, rest) * gradient) * factor, dX + i, rest);
-            Store(Vector256.FusedMultiplyAdd(gradient, value * factor, Load(dWeight + i, rest)), dWeight + i, rest);
+            Vector256<float> value = VectorMath.Load(x + i, rest), gradient = VectorMath.Load(dY + i, rest);
+            VectorMath.Store(Vector256.FusedMultiplyAdd(value, slope, VectorMath.Load(weight + i, rest) * gradient) * factor, dX + i, rest);
+            VectorMath.Store(Vector256.FusedMultiplyAdd(gradient, value * factor, VectorMath.Load(dWeight + i, rest)), dWeight + i, rest);
         }
     }
 
@@ -218,10 +217,10 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < half; i += VectorMath.Lanes)
         {
             int rest = half - i;
-            Vector256<float> low = Load(x + i, rest), high = Load(x + half + i, rest), cosine = Load(turns + i, rest);
-            Vector256<float> toLow = direction * Load(turns + headDim + i, rest), toHigh = direction * Load(turns + headDim + half + i, rest);
-            Store(Vector256.FusedMultiplyAdd(low, cosine, high * toLow), y + i, rest);
-            Store(Vector256.FusedMultiplyAdd(high, cosine, low * toHigh), y + half + i, rest);
+            Vector256<float> low = VectorMath.Load(x + i, rest), high = VectorMath.Load(x + half + i, rest), cosine = VectorMath.Load(turns + i, rest);
+            Vector256<float> toLow = direction * VectorMath.Load(turns + headDim + i, rest), toHigh = direction * VectorMath.Load(turns + headDim + half + i, rest);
+            VectorMath.Store(Vector256.FusedMultiplyAdd(low, cosine, high * toLow), y + i, rest);
+            VectorMath.Store(Vector256.FusedMultiplyAdd(high, cosine, low * toHigh), y + half + i, rest);
         }
     }
 
@@ -231,28 +230,10 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < headDim; i += VectorMath.Lanes)
         {
             int rest = headDim - i;
-            Vector256<float> value = Load(x + i, rest);
+            Vector256<float> value = VectorMath.Load(x + i, rest);
             Vector256<float> partner = Vector256.Shuffle(value, Vector256.Create(1, 0, 3, 2, 5, 4, 7, 6));
-            Vector256<float> toPartner = direction * Load(turns + headDim + i, rest);
-            Store(Vector256.FusedMultiplyAdd(value, Load(turns + i, rest), partner * toPartner), y + i, rest);
-        }
-    }
-
-    /// <summary>A vector, or what is left of a row with zeros behind it.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Load(float* source, int rest) =>
-        rest >= VectorMath.Lanes ? Vector256.Load(source) : VectorMath.LoadPart(source, rest);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store(Vector256<float> vector, float* destination, int rest)
-    {
-        if (rest >= VectorMath.Lanes)
-        {
-            vector.Store(destination);
-        }
-        else
-        {
-            VectorMath.StorePart(vector, destination, rest);
+            Vector256<float> toPartner = direction * VectorMath.Load(turns + headDim + i, rest);
+            VectorMath.Store(Vector256.FusedMultiplyAdd(value, VectorMath.Load(turns + i, rest), partner * toPartner), y + i, rest);
         }
     }
 
@@ -268,10 +249,10 @@ public sealed unsafe partial class CpuBackend
                 Vector256<float> sum = default;
                 for (int chunk = 0; chunk < w.Rows; chunk++)
                 {
-                    sum += Load(w.Partials + ((nint)chunk * w.Width) + i, end - i);
+                    sum += VectorMath.Load(w.Partials + ((nint)chunk * w.Width) + i, end - i);
                 }
 
-                Store(Load(w.A + i, end - i) + sum, w.A + i, end - i);
+                VectorMath.Store(VectorMath.Load(w.A + i, end - i) + sum, w.A + i, end - i);
             }
         });
     }

@@ -21,7 +21,7 @@ public sealed unsafe partial class CpuBackend
             int n = (int)Math.Min(ElementsPerChunk, w.Count - first);
             for (int i = 0; i < n; i += VectorMath.Lanes)
             {
-                Store(Load(w.A + first + i, n - i) + Load(w.B + first + i, n - i), w.C + first + i, n - i);
+                VectorMath.Store(VectorMath.Load(w.A + first + i, n - i) + VectorMath.Load(w.B + first + i, n - i), w.C + first + i, n - i);
             }
         });
     }
@@ -75,7 +75,7 @@ public sealed unsafe partial class CpuBackend
                 for (int i = 0; i < w.Width; i += VectorMath.Lanes)
                 {
                     int rest = w.Width - i;
-                    Store(Load(w.A + row + i, rest) + Load(w.B + i, rest), w.C + row + i, rest);
+                    VectorMath.Store(VectorMath.Load(w.A + row + i, rest) + VectorMath.Load(w.B + i, rest), w.C + row + i, rest);
                 }
             }
         });
@@ -117,8 +117,8 @@ public sealed unsafe partial class CpuBackend
                 for (int i = 0; i < w.Width; i += VectorMath.Lanes)
                 {
                     int rest = w.Width - i;
-                    Vector256<float> g = Load(gate + i, rest);
-                    Store(g * VectorMath.Sigmoid(g) * Load(up + i, rest), a + i, rest);
+                    Vector256<float> g = VectorMath.Load(gate + i, rest);
+                    VectorMath.Store(g * VectorMath.Sigmoid(g) * VectorMath.Load(up + i, rest), a + i, rest);
                 }
             }
         });
@@ -141,12 +141,12 @@ public sealed unsafe partial class CpuBackend
                 for (int i = 0; i < w.Width; i += VectorMath.Lanes)
                 {
                     int rest = w.Width - i;
-                    Vector256<float> g = Load(gate + i, rest), d = Load(dA + i, rest), s = VectorMath.Sigmoid(g), silu = g * s;
+                    Vector256<float> g = VectorMath.Load(gate + i, rest), d = VectorMath.Load(dA + i, rest), s = VectorMath.Sigmoid(g), silu = g * s;
 
                     // silu' = s + g s (1 - s) = s + silu - silu s
                     Vector256<float> slope = Vector256.FusedMultiplyAdd(-silu, s, silu) + s;
-                    Store(d * Load(up + i, rest) * slope, dGate + i, rest);
-                    Store(d * silu, dUp + i, rest);
+                    VectorMath.Store(d * VectorMath.Load(up + i, rest) * slope, dGate + i, rest);
+                    VectorMath.Store(d * silu, dUp + i, rest);
                 }
             }
         });

@@ -135,8 +135,8 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < n; i += VectorMath.Lanes)
         {
             int rest = n - i;
-            Vector256<float> mixed = Vector256.FusedMultiplyAdd(second, Load(constant + i, rest), first * Load(x + i, rest));
-            Store(Vector256.FusedMultiplyAdd(factor, mixed, Load(output + i, rest)), output + i, rest);
+            Vector256<float> mixed = Vector256.FusedMultiplyAdd(second, VectorMath.Load(constant + i, rest), first * VectorMath.Load(x + i, rest));
+            VectorMath.Store(Vector256.FusedMultiplyAdd(factor, mixed, VectorMath.Load(output + i, rest)), output + i, rest);
         }
     }
 

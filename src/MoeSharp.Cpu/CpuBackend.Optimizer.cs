@@ -65,13 +65,13 @@ public sealed unsafe partial class CpuBackend
         for (int i = 0; i < n; i += VectorMath.Lanes)
         {
             int rest = n - i;
-            Vector256<float> g = Load(gradient + i, rest) * factor, p = Load(parameter + i, rest);
-            Vector256<float> m = Vector256.FusedMultiplyAdd(keep1, Load(first + i, rest), take1 * g);
-            Vector256<float> v = Vector256.FusedMultiplyAdd(keep2, Load(second + i, rest), take2 * g * g);
-            Store(m, first + i, rest);
-            Store(v, second + i, rest);
+            Vector256<float> g = VectorMath.Load(gradient + i, rest) * factor, p = VectorMath.Load(parameter + i, rest);
+            Vector256<float> m = Vector256.FusedMultiplyAdd(keep1, VectorMath.Load(first + i, rest), take1 * g);
+            Vector256<float> v = Vector256.FusedMultiplyAdd(keep2, VectorMath.Load(second + i, rest), take2 * g * g);
+            VectorMath.Store(m, first + i, rest);
+            VectorMath.Store(v, second + i, rest);
             Vector256<float> update = m * correct1 / (Vector256.Sqrt(v * correct2) + epsilon);
-            Store(Vector256.FusedMultiplyAdd(rate, Vector256.FusedMultiplyAdd(decay, p, update), p), parameter + i, rest);
+            VectorMath.Store(Vector256.FusedMultiplyAdd(rate, Vector256.FusedMultiplyAdd(decay, p, update), p), parameter + i, rest);
         }
     }
 
@@ -80,7 +80,7 @@ public sealed unsafe partial class CpuBackend
         Vector256<double> low = default, high = default;
         for (int i = 0; i < n; i += VectorMath.Lanes)
         {
-            (Vector256<double> a, Vector256<double> b) = Vector256.Widen(Load(x + i, n - i));
+            (Vector256<double> a, Vector256<double> b) = Vector256.Widen(VectorMath.Load(x + i, n - i));
             low = Vector256.FusedMultiplyAdd(a, a, low);
             high = Vector256.FusedMultiplyAdd(b, b, high);
         }

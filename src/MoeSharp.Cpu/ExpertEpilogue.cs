@@ -90,8 +90,10 @@ internal unsafe struct ExpertEpilogue
         for (; i + 16 <= count; i += 16)
         {
             Vector512<float> d = Vector512.Load(a + i);
+            Vector512<float> g = Vector512.Load(gate + i);
+            Vector512<float> u = Vector512.Load(up + i);
             Vector512<float> value = Gradient(
-                Vector512.Load(gate + i), Vector512.Load(up + i), d * Vector512.Create(weight), out Vector512<float> forGate, out Vector512<float> forUp);
+                g, u, d * Vector512.Create(weight), out Vector512<float> forGate, out Vector512<float> forUp);
             forGate.Store(dGate + i);
             forUp.Store(dUp + i);
             (value * Vector512.Create(weight)).Store(a + i);

@@ -95,7 +95,7 @@ internal readonly unsafe struct GateGradient
     {
         for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
         {
-            Vector256<float> logit = VectorMath.LoadPart(logits + c, Math.Min(VectorMath.Lanes, _layout.Columns - c));
+            Vector256<float> logit = VectorMath.Load(logits + c, _layout.Columns - c);
             Vector256<float> score = VectorMath.Sigmoid(logit);
             score.Store(_scores + c);
             (score * VectorMath.Sigmoid(-logit)).Store(_slopes + c);

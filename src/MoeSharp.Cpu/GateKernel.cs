@@ -18,7 +18,6 @@ internal readonly unsafe struct GateKernel
     private readonly float* _selection;
     private readonly int* _keys;
     private readonly int* _groupKeys;
-    private readonly int* _bestKeys;
     private readonly int* _chosen;
     private readonly float* _values;
 
@@ -31,13 +30,12 @@ internal readonly unsafe struct GateKernel
         _selection = _scores + columns;
         _keys = (int*)(_selection + columns);
         _groupKeys = _keys + columns;
-        _bestKeys = _groupKeys + columns;
-        _chosen = _bestKeys + slots;
+        _chosen = _groupKeys + columns;
         _values = (float*)(_chosen + slots);
     }
 
     /// <summary>Floats of work memory.</summary>
-    public static long ScratchLength(RouterLayout layout) => (4L * Padded(layout.Columns)) + (3L * Padded(layout.Spec.TopK));
+    public static long ScratchLength(RouterLayout layout) => (4L * Padded(layout.Columns)) + (2L * Padded(layout.Spec.TopK));
 
     /// <summary>Exponentials of logits below the largest, whole vectors (0 behind the row), and their sum over all slots.</summary>
     public static float Exponentials(RouterLayout layout, float* logits, float largest, float* exponentials)
@@ -47,10 +45,7 @@ internal readonly unsafe struct GateKernel
         for (int c = 0; c < columns; c += VectorMath.Lanes)
         {
             int rest = columns - c;
-            Vector256<float> logit = rest >= VectorMath.Lanes
-                ? Vector256.Load(logits + c)
-                : VectorMath.LoadPart(logits + c, rest, float.NegativeInfinity);
-            VectorMath.Exp(logit - shift).Store(exponentials + c);
+            VectorMath.Exp(VectorMath.Load(logits + c, rest, float.NegativeInfinity) - shift).Store(exponentials + c);
         }
 
         return SlotSum(layout, exponentials);
@@ -100,7 +95,7 @@ internal readonly unsafe struct GateKernel
             SlotSelection.MaskGroups(_selection, _keys, spec, _groupKeys);
         }
 
-        SlotSelection.Choose(_keys, _layout, spec.TopK, _bestKeys, _chosen);
+        SlotSelection.Choose(_keys, _layout, spec.TopK, _chosen);
         WriteIds(ids, counts);
         WriteWeights(logits, ids, weights);
         return largest + MathF.Log(sum);
@@ -112,8 +107,7 @@ internal readonly unsafe struct GateKernel
     {
         for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
         {
-            int rest = Math.Min(VectorMath.Lanes, _layout.Columns - c);
-            VectorMath.Sigmoid(VectorMath.LoadPart(logits + c, rest)).Store(_scores + c);
+            VectorMath.Sigmoid(VectorMath.Load(logits + c, _layout.Columns - c)).Store(_scores + c);
         }
     }
 
@@ -127,9 +121,9 @@ internal readonly unsafe struct GateKernel
         float* source = biasOnScore ? _scores : logits;
         for (int c = 0; c < _layout.Columns; c += VectorMath.Lanes)
         {
-            int rest = Math.Min(VectorMath.Lanes, _layout.Columns - c);
-            Vector256<float> value = VectorMath.LoadPart(source + c, rest);
-            value = bias is null ? value : value + VectorMath.LoadPart(bias + c, rest);
+            int rest = _layout.Columns - c;
+            Vector256<float> value = VectorMath.Load(source + c, rest);
+            value = bias is null ? value : value + VectorMath.Load(bias + c, rest);
             SlotSelection.Order(value).Store(_keys + c);
             (biasOnScore || _layout.Spec.Score == ScoreFunction.Softmax ? value : VectorMath.Sigmoid(value)).Store(_selection + c);
         }
@@ -192,9 +186,8 @@ internal readonly unsafe struct GateKernel
 
         for (int k = 0; k < slots; k += VectorMath.Lanes)
         {
-            int rest = Math.Min(VectorMath.Lanes, slots - k);
-            Vector256<float> value = VectorMath.LoadPart(values + k, rest, float.NegativeInfinity);
-            VectorMath.StorePart(VectorMath.Exp(value - Vector256.Create(largest)), values + k, rest);
+            Vector256<float> value = VectorMath.Load(values + k, slots - k, float.NegativeInfinity);
+            VectorMath.Store(VectorMath.Exp(value - Vector256.Create(largest)), values + k, slots - k);
         }
 
         return SumInOrder(layout, ids, values);

@@ -98,7 +98,9 @@ internal static unsafe class GemmPacking
         }
     }
 
-    /// <summary>destination[k * 2 lanes + i] = B[start + k, column + i] for half a tile of columns; columns beyond the count are zeros.</summary>
+    /// <summary>
+    /// destination[k * 2 lanes + i] = B[start + k, column + i] for half a tile of columns; columns beyond the count are zeros.
+    /// </summary>
     public static void ColumnHalf(in GemmOperand b, int column, int columns, int start, int depth, float* destination)
     {
         int lanes = KernelTable.Lanes;

@@ -11,7 +11,7 @@ namespace MoeSharp.Cpu;
 /// </remarks>
 internal static unsafe class GemmTranspose
 {
-    /// <summary>How far ahead along a line to prefetch: four squares. Measured with MoeSharp.Bench GemmBench.</summary>
+    /// <summary>How far ahead along a line to prefetch: four squares of 16.</summary>
     private const int PrefetchDistance = 64;
 
     /// <summary>Side of the square that <see cref="Square"/> handles here; 0 when the processor has neither instruction set.</summary>

@@ -18,10 +18,10 @@ namespace MoeSharp.Cpu;
 /// </remarks>
 internal sealed unsafe class GroupedGemm : IDisposable
 {
-    /// <summary>Units per thread that make ragged groups end at about the same time. Measured with MoeSharp.Bench GemmBench.</summary>
+    /// <summary>Units per thread that make ragged groups end at about the same time: the last one is a sixth of a thread's share.</summary>
     private const int UnitsPerThread = 6;
 
-    /// <summary>Row tiles of a unit: 1008 rows, what the second-level TLB still reaches.</summary>
+    /// <summary>Most row tiles of a unit: from 1008 rows on, packing B is about a percent of the work.</summary>
     private const int MostRowTiles = 72;
 
     /// <summary>Below this many multiply-adds waking another thread costs more than it brings.</summary>
@@ -49,6 +49,7 @@ internal sealed unsafe class GroupedGemm : IDisposable
     }
 
     /// <summary>Takes the engine for one call; the caller disposes the scope. Calls from several threads queue.</summary>
+    /// <remarks>Not from inside a loop of the pool: the holder of the engine may be waiting for that loop to end.</remarks>
     public Lock.Scope Enter() => _gate.EnterScope();
 
     /// <summary>Describes what the groups of the next call share.</summary>

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using MoeSharp.Core;
@@ -6,9 +7,9 @@ namespace MoeSharp.Cpu;
 
 /// <summary>The K slots of largest key, in rank order: equal keys to the lower slot, NaN below everything, groups masked.</summary>
 /// <remarks>
-/// The problem: K is small, columns are many, and one column may stand for hundreds of equal null slots. The choice: one pass over
-/// the columns with a sorted list of the K best so far and a vector test against its last entry, so most columns cost an eighth of a
-/// comparison; a shared null logit enters as one run of copies. Keys are mapped to integers of the same order, in which NaN has a
+/// The problem: columns are many, one of them may stand for hundreds of equal null slots, and a sorted list costs a mispredicted branch
+/// for almost every entry. The choice: one vector maximum over the columns per rank, with no branch that depends on the data but the
+/// last; the copies of a shared null logit are taken as one run. Keys are mapped to integers of the same order, in which NaN has a
 /// place and a masked expert has one below it, so that ids are unique and valid whatever the logits hold.
 /// </remarks>
 internal static unsafe class SlotSelection
@@ -56,60 +57,54 @@ internal static unsafe class SlotSelection
     }
 
     /// <summary>Chooses.</summary>
-    /// <param name="keys">Ordered keys of all columns.</param>
+    /// <param name="keys">Ordered keys of all columns, <see cref="Masked"/> up to the next whole vector; destroyed.</param>
     /// <param name="layout">Which columns stand for several slots.</param>
     /// <param name="topK">K.</param>
-    /// <param name="bestKeys">Work memory, K integers.</param>
-    /// <param name="columns">K chosen columns, in rank order.</param>
-    public static void Choose(int* keys, RouterLayout layout, int topK, int* bestKeys, int* columns)
+    /// <param name="columns">K chosen columns, in rank order; copies of a shared column side by side.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Choose(int* keys, RouterLayout layout, int topK, int* columns)
     {
-        new Span<int>(bestKeys, topK).Fill(Masked);
-        new Span<int>(columns, topK).Clear();
-        int* last = bestKeys + topK - 1;
-        int plain = layout.PlainColumns, column = 0;
-        for (; column <= plain - Vector256<int>.Count; column += Vector256<int>.Count)
+        for (int rank = 0; rank < topK;)
         {
-            if (Vector256.GreaterThanAny(Vector256.Load(keys + column), Vector256.Create(*last)))
+            int column = Largest(keys, layout.PlainColumns), copies = 1;
+            for (int shared = layout.PlainColumns; shared < layout.Columns; shared++)
             {
-                for (int lane = 0; lane < Vector256<int>.Count; lane++)
+                if (keys[shared] > keys[column])
                 {
-                    Insert(keys[column + lane], column + lane, 1, topK, bestKeys, columns);
+                    column = shared;
+                    copies = layout.Copies(shared);
                 }
             }
-        }
 
-        for (; column < layout.Columns; column++)
-        {
-            Insert(keys[column], column, layout.Copies(column), topK, bestKeys, columns);
+            // All copies compare equal and everything before them in the order is already taken, so they win one rank after another.
+            keys[column] = Masked;
+            for (int end = Math.Min(topK, rank + copies); rank < end; rank++)
+            {
+                columns[rank] = column;
+            }
         }
     }
 
-    /// <summary>Puts the copies of a column behind every entry that is not smaller, as far as there is room.</summary>
+    /// <summary>The lowest index of the largest of the first n keys.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Insert(int key, int column, int copies, int topK, int* bestKeys, int* columns)
+    private static int Largest(int* keys, int n)
     {
-        if (key <= bestKeys[topK - 1])
+        Vector256<int> lanes = Vector256.Load(keys);
+        for (int i = Vector256<int>.Count; i < n; i += Vector256<int>.Count)
         {
-            return;
+            lanes = Vector256.Max(lanes, Vector256.Load(keys + i));
         }
 
-        int place = topK - 1;
-        while (place > 0 && bestKeys[place - 1] < key)
+        Vector128<int> four = Vector128.Max(lanes.GetLower(), lanes.GetUpper());
+        Vector128<int> two = Vector128.Max(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        Vector256<int> largest = Vector256.Create(Math.Max(two.ToScalar(), two.GetElement(1)));
+        for (int i = 0;; i += Vector256<int>.Count)
         {
-            place--;
-        }
-
-        int taken = Math.Min(copies, topK - place);
-        for (int i = topK - 1; i >= place + taken; i--)
-        {
-            bestKeys[i] = bestKeys[i - taken];
-            columns[i] = columns[i - taken];
-        }
-
-        for (int i = place; i < place + taken; i++)
-        {
-            bestKeys[i] = key;
-            columns[i] = column;
+            uint equal = Vector256.Equals(Vector256.Load(keys + i), largest).ExtractMostSignificantBits();
+            if (equal != 0)
+            {
+                return i + BitOperations.TrailingZeroCount(equal);
+            }
         }
     }
 

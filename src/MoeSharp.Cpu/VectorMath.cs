@@ -112,6 +112,25 @@ internal static unsafe class VectorMath
     public static void StorePart(Vector256<float> vector, float* destination, int count) =>
         Unsafe.CopyBlockUnaligned(destination, &vector, (uint)(count * sizeof(float)));
 
+    /// <summary>A vector of a row with this many numbers left; behind the last one stands a filler.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> Load(float* source, int rest, float filler = 0f) =>
+        rest >= Lanes ? Vector256.Load(source) : LoadPart(source, rest, filler);
+
+    /// <summary>Writes a vector as far as the row goes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store(Vector256<float> vector, float* destination, int rest)
+    {
+        if (rest >= Lanes)
+        {
+            vector.Store(destination);
+        }
+        else
+        {
+            StorePart(vector, destination, rest);
+        }
+    }
+
     /// <summary>Sum of the lanes as one fixed tree: distance 4, 2, 1.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float SumLanes(Vector256<float> v)
@@ -122,6 +141,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>Sum of n numbers: 32 running sums, then a fixed tree. Depends on n and the values alone.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static float Sum(float* x, int n)
     {
         Vector256<float> a = default, b = default, c = default, d = default;
@@ -148,6 +168,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>Sum of x*y: 32 running sums, then a fixed tree. Depends on n and the values alone.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static float Dot(float* x, float* y, int n)
     {
         Vector256<float> a = default, b = default, c = default, d = default;
@@ -174,6 +195,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>Largest of n numbers, -inf for none. Whether a NaN is found is not defined: callers sum exponentials of the same numbers after it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static float Max(float* x, int n)
     {
         Vector256<float> a = Vector256.Create(float.NegativeInfinity), b = a;
@@ -187,7 +209,7 @@ internal static unsafe class VectorMath
         for (; i < n; i += Lanes)
         {
             int rest = n - i;
-            a = Vector256.MaxNative(a, rest >= Lanes ? Vector256.Load(x + i) : LoadPart(x + i, rest, float.NegativeInfinity));
+            a = Vector256.MaxNative(a, Load(x + i, rest, float.NegativeInfinity));
         }
 
         a = Vector256.MaxNative(a, b);
@@ -197,6 +219,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>Sum of e^(x - shift) over n numbers, in the order of <see cref="Sum"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static float SumExp(float* x, int n, float shift)
     {
         Vector256<float> s = Vector256.Create(shift);
@@ -211,13 +234,14 @@ internal static unsafe class VectorMath
         for (; i < n; i += Lanes)
         {
             int rest = n - i;
-            a += Exp((rest >= Lanes ? Vector256.Load(x + i) : LoadPart(x + i, rest, float.NegativeInfinity)) - s);
+            a += Exp(Load(x + i, rest, float.NegativeInfinity) - s);
         }
 
         return SumLanes(a + b);
     }
 
     /// <summary>y[i] = a * x[i] + y[i], fused.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AddScaled(float a, float* x, float* y, int n)
     {
         Vector256<float> factor = Vector256.Create(a);
@@ -235,6 +259,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>y[i] = a * x[i]; y may be x.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Scaled(float a, float* x, float* y, int n)
     {
         Vector256<float> factor = Vector256.Create(a);
@@ -251,6 +276,7 @@ internal static unsafe class VectorMath
     }
 
     /// <summary>y[i] += x[i].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AddTo(float* x, float* y, int n)
     {
         int i = 0;

@@ -5,8 +5,8 @@ namespace MoeSharp.Models;
 /// <summary>Turns paths, folders and globs into a sorted list of files.</summary>
 /// <remarks>
 /// <c>*</c> and <c>?</c> match inside one name, <c>**</c> matches any number of folders. Folders are searched to any depth, without hidden
-/// folders, <c>bin</c>, <c>obj</c> and <c>.artifacts</c>, and without following links to folders (they may form circles). The result is
-/// ordered by full path, ordinal, so that it does not depend on the file system.
+/// folders, <c>bin</c>, <c>obj</c> and <c>.artifacts</c>, without run folders (a run kept below its own data would change them), and without
+/// following links to folders (they may form circles). The result is ordered by full path, ordinal, so that it does not depend on the file system.
 /// </remarks>
 internal static class FileFinder
 {
@@ -101,7 +101,10 @@ internal static class FileFinder
         foreach (string child in Directory.EnumerateDirectories(folder))
         {
             string name = Path.GetFileName(child);
-            bool skipped = name.StartsWith('.') || name is "bin" or "obj" || File.GetAttributes(child).HasFlag(FileAttributes.ReparsePoint);
+            bool skipped = name.StartsWith('.')
+                || name is "bin" or "obj"
+                || File.GetAttributes(child).HasFlag(FileAttributes.ReparsePoint)
+                || RunFolder.IsRunFolder(child);
             if (!skipped)
             {
                 Walk(child, files);

@@ -101,6 +101,10 @@ public static class RunFolder
         WriteModel(folder, model, step);
     }
 
+    /// <summary>Whether a folder holds a run: its files are results, not data to train on.</summary>
+    internal static bool IsRunFolder(string folder) =>
+        File.Exists(TrainPath(folder)) && File.ReadAllText(TrainPath(folder)).Contains("\"accumulation_steps\"", StringComparison.Ordinal);
+
     internal static void WriteModel(string folder, Transformer model, long step) => SafetensorsWriter.Write(
         ModelPath(folder),
         model.StateTensors,

@@ -46,7 +46,7 @@ public sealed record TrainOptions
     public double ZLossWeight { get; init; } = 1e-3;
 
     /// <summary>Rate of the null-rate controller; 0 switches it off. It needs <see cref="SelectionBias.Logit"/>.</summary>
-    public double NullControllerRate { get; init; } = 0.02;
+    public double NullControllerRate { get; init; } = 0.1;
 
     /// <summary>Steps between evaluations on a fixed part of the validation text; 0 for none but the last.</summary>
     public long EvaluateEvery { get; init; } = 100;

@@ -180,8 +180,13 @@ public sealed class Trainer : IDisposable
             AtomicFile.CleanUp(folder);
             if (isNew)
             {
-                AtomicFile.WriteText(RunFolder.ConfigPath(folder), options.Model.ToJson());
+                // From this file on, the run can be resumed; what a kill kept from being written after it is written then.
                 CorpusIdentity.Write(options, corpus);
+            }
+
+            if (!File.Exists(RunFolder.ConfigPath(folder)))
+            {
+                AtomicFile.WriteText(RunFolder.ConfigPath(folder), options.Model.ToJson());
             }
 
             log = MetricsLog.Open(RunFolder.MetricsPath(folder));

@@ -1,3 +1,5 @@
+using Xunit;
+
 namespace MoeSharp.Tests;
 
 public sealed class CliHelpTests

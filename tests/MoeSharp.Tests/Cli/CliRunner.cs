@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using MoeSharp.Cli;
+using Xunit;
 
 namespace MoeSharp.Tests;
 

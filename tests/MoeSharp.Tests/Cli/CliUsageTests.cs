@@ -1,3 +1,5 @@
+using Xunit;
+
 namespace MoeSharp.Tests;
 
 /// <summary>Wrong input: one clear message on standard error, the right exit code, and nothing left behind.</summary>

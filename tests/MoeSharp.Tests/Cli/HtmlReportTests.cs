@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using System.Xml.Linq;
 using MoeSharp.Cli;
+using Xunit;
 
 namespace MoeSharp.Tests;
 

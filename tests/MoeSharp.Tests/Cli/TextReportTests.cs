@@ -1,5 +1,6 @@
 using MoeSharp.Cli;
 using MoeSharp.Models;
+using Xunit;
 
 namespace MoeSharp.Tests;
 

@@ -1,4 +1,5 @@
 using MoeSharp.Cli;
+using Xunit;
 
 namespace MoeSharp.Tests;
 

@@ -85,6 +85,38 @@ public sealed class ResumeTests : IDisposable
     }
 
     [Fact]
+    public void Resume_OfARunKeptBelowItsData_IsNotConfusedByItsOwnFiles()
+    {
+        TrainOptions options = _run.Options("data/runs/a") with { Data = [_run.Folder["data"]] };
+        Cancelled(options, 4);
+        using var backend = new CpuBackend(1);
+        using Trainer trainer = Trainer.Resume(backend, options.RunFolder);
+        Assert.Equal(4, trainer.Step);
+        Assert.Equal([_run.Data], trainer.Corpus.Files);
+    }
+
+    [Fact]
+    public void Resume_AfterAKillBeforeTheConfiguration_WritesIt()
+    {
+        TrainOptions options = _run.Options("whole");
+        string killed = _run.CopyAt(options, 4, "killed");
+        File.Delete(RunFolder.ConfigPath(killed));
+        TrainingRun.Resume(killed);
+        Same(options.RunFolder, killed);
+        Assert.Equal(File.ReadAllText(RunFolder.ConfigPath(options.RunFolder)), File.ReadAllText(RunFolder.ConfigPath(killed)));
+    }
+
+    [Fact]
+    public void Start_InAFolderThatAKilledStartLeft_Works()
+    {
+        TrainOptions options = _run.Options("a") with { Steps = 0 };
+        _run.Folder.Write("a/.lock", string.Empty);
+        _run.Folder.Write("a/train.json.moe-tmp", "{");
+        string folder = _run.Complete(options);
+        Assert.Equal(["config.json", "metrics.jsonl", "model.safetensors", "optimizer.safetensors", "train.json"], Directory.GetFiles(folder).Select(Path.GetFileName).Order());
+    }
+
+    [Fact]
     public void Resume_WithMovedData_TakesTheNewPlace()
     {
         TrainOptions options = _run.Options("a");

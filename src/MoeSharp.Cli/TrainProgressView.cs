@@ -103,7 +103,8 @@ internal abstract class TrainProgressView : IProgress<TrainProgress>, IDisposabl
 
         private void Draw(string markup)
         {
-            _console.Write(new OneLine(new Markup(markup)));
+            // Bold and grey are colours too for someone who asked for none.
+            _console.Write(new OneLine(new Markup(_color ? markup : Markup.Remove(markup))));
             _error.WriteLine();
             _linesDrawn++;
         }

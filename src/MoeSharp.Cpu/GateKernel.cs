@@ -127,6 +127,8 @@ internal readonly unsafe struct GateKernel
             SlotSelection.Order(value).Store(_keys + c);
             (biasOnScore || _layout.Spec.Score == ScoreFunction.Softmax ? value : VectorMath.Sigmoid(value)).Store(_selection + c);
         }
+
+        new Span<int>(_keys + _layout.Columns, Padded(_layout.Columns) - _layout.Columns).Fill(SlotSelection.Masked);
     }
 
     private void WriteIds(int* ids, int* counts)

@@ -66,19 +66,11 @@ internal static unsafe class SlotSelection
     {
         for (int rank = 0; rank < topK;)
         {
-            int column = Largest(keys, layout.PlainColumns), copies = 1;
-            for (int shared = layout.PlainColumns; shared < layout.Columns; shared++)
-            {
-                if (keys[shared] > keys[column])
-                {
-                    column = shared;
-                    copies = layout.Copies(shared);
-                }
-            }
+            int column = Largest(keys, layout.Columns);
 
             // All copies compare equal and everything before them in the order is already taken, so they win one rank after another.
             keys[column] = Masked;
-            for (int end = Math.Min(topK, rank + copies); rank < end; rank++)
+            for (int end = Math.Min(topK, rank + layout.Copies(column)); rank < end; rank++)
             {
                 columns[rank] = column;
             }

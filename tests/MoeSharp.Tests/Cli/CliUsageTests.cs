@@ -26,8 +26,8 @@ public sealed class CliUsageTests : IDisposable
     [InlineData("--nonsense", "1", "--nonsense")]
     public async Task Train_WrongOption_IsUsageError(string option, string value, string message)
     {
-        CliResult result = await CliRunner.RunAsync(
-            "train", "--preset", "tiny", "--data", _folder.Text(), "--out", _folder["run"], option, value);
+        string[] preset = option == "--preset" ? [] : ["--preset", "tiny"];
+        CliResult result = await CliRunner.RunAsync(["train", .. preset, "--data", _folder.Text(), "--out", _folder["run"], option, value]);
         Rejected(result, 2, message);
         Assert.False(Directory.Exists(_folder["run"]));
     }

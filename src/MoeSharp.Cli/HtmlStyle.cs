@@ -18,17 +18,18 @@ internal static class HtmlStyle
         main{max-width:1180px;margin:0 auto;padding:40px 24px 64px}
         h1{font-size:26px;line-height:1.25;margin:0;font-weight:650;letter-spacing:-.01em;overflow-wrap:anywhere}
         h2{font-size:17px;margin:44px 0 4px;font-weight:650}
-        p{margin:4px 0 16px;max-width:76ch}
-        .sub,.note{color:var(--muted)}
+        p{margin:4px 0 16px;max-width:86ch}
+        .sub{max-width:none}.sub,.note{color:var(--muted)}
         .note{font-size:13.5px}
-        .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:1px;background:var(--rule);border:1px solid var(--rule);border-radius:10px;overflow:hidden;margin-top:24px}
-        .figure{background:var(--panel);padding:14px 18px}
+        .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:1px;background:var(--panel);border:1px solid var(--rule);border-radius:10px;overflow:hidden;margin-top:24px}
+        .figure{padding:14px 18px;box-shadow:0 0 0 1px var(--rule)}
         .figure b{display:block;font-size:24px;font-weight:600;line-height:1.3;font-variant-numeric:tabular-nums}
         .figure span{display:block;font-size:13px;color:var(--muted)}
         .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,470px),1fr));gap:18px}
         .panel{background:var(--panel);border:1px solid var(--rule);border-radius:10px;padding:16px 18px;overflow-x:auto;min-width:0}
         .panel+.panel.wide{margin-top:18px}
         .chart{display:block;width:100%;min-width:420px;height:auto;font-family:inherit}
+        .chart.big{min-width:760px}
         .chart .title{font-size:13.5px;font-weight:600;fill:var(--ink)}
         .chart .tick{font-size:11.5px;fill:var(--muted);font-variant-numeric:tabular-nums}
         .chart .value{font-size:12px;fill:var(--ink);paint-order:stroke;stroke:var(--panel);stroke-width:4px;font-variant-numeric:tabular-nums}

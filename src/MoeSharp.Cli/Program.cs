@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Text;
 
@@ -9,14 +8,6 @@ namespace MoeSharp.Cli;
 internal static class Program
 {
     private const string MissingCommand = "Required command was not provided.";
-
-    private static readonly string[] s_examples =
-    [
-        "moe train --data src                      train on all text below src, about 2 minutes on a CPU",
-        "moe generate --model runs/NAME --prompt \"public \"",
-        "moe eval --model runs/NAME --data notes.txt",
-        "moe info --format json",
-    ];
 
     /// <summary>Entry point.</summary>
     public static async Task<int> Main(string[] args)
@@ -39,7 +30,7 @@ internal static class Program
         string[] args, TextWriter output, TextWriter error, Terminal? terminal = null, CancellationToken stop = default)
     {
         var host = new CommandHost(output, error, terminal ?? Terminal.None, stop);
-        ParseResult parse = Root(host).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        ParseResult parse = CommandTree.Parse(host, args);
         if (parse.Action is ParseErrorAction parseError)
         {
             return await ReportUsageAsync(parse, parseError, error).ConfigureAwait(false);
@@ -78,29 +69,6 @@ internal static class Program
 
         await error.WriteLineAsync($"See: {CommandPath(parse)} --help").ConfigureAwait(false);
         return CommandHost.Usage;
-    }
-
-    private static RootCommand Root(CommandHost host)
-    {
-        var root = new RootCommand("Train, generate, evaluate and inspect Mixture-of-Experts transformers with null experts.")
-        {
-            TrainCommand.Create(host),
-            GenerateCommand.Create(host),
-            EvalCommand.Create(host),
-            InspectCommand.Create(host),
-            InfoCommand.Create(host),
-            ReportCommand.Create(host),
-            CompletionCommand.Create(host),
-        };
-        root.Add(host.Format);
-        root.Add(host.Quiet);
-        root.Add(host.Verbose);
-        foreach (HelpOption help in root.Options.OfType<HelpOption>())
-        {
-            help.Action = new ExamplesHelpAction((HelpAction)help.Action!, s_examples);
-        }
-
-        return root;
     }
 
     private static string CommandPath(ParseResult parse) =>

@@ -109,7 +109,7 @@ internal static partial class SvgChart
         var svg = new SvgWriter();
         svg.Open(
             "svg", "xmlns", "http://www.w3.org/2000/svg", "viewBox", $"0 0 {width} {height}", "role", "img", "aria-label", title,
-            "class", "chart");
+            "class", width > 800 ? "chart big" : "chart");
         return svg.Leaf("text", title, "x", "0", "y", "16", "class", "title");
     }
 

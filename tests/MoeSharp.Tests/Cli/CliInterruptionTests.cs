@@ -8,7 +8,7 @@ public sealed class CliInterruptionTests : IDisposable
 {
     private const int Kills = 6;
 
-    private readonly TempFolder _folder = new();
+    private readonly CliFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -33,7 +33,7 @@ public sealed class CliInterruptionTests : IDisposable
                 : CliRunner.Start(null, "train", "--resume", killed);
             Task<CliResult> finished = CliRunner.FinishAsync(process);
 
-            // A resumed process first cuts the log, so its growth shows that steps and saves are under way.
+            // The log changes when a process takes the run over and with every step after that: from here on it computes and saves.
             await UntilAsync(() => process.HasExited || (File.Exists(metrics) && File.GetLastWriteTimeUtc(metrics) > process.StartTime.ToUniversalTime()));
             await Task.Delay(random.Next(0, 60), TestContext.Current.CancellationToken);
             CliRunner.Signal(process, "KILL");

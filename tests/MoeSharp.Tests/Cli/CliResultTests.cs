@@ -151,7 +151,7 @@ public sealed partial class CliResultTests(TrainedRun run)
     [InlineData("CLICOLOR_FORCE", "1")]
     public async Task Redirected_NoEscapeSequences(string variable, string value)
     {
-        using var folder = new TempFolder();
+        using var folder = new CliFolder();
         CliResult result = await CliRunner.RunChildAsync(
             new Dictionary<string, string> { [variable] = value },
             "train", "--preset", "tiny", "--steps", "3", "--data", run.Data, "--out", folder["run"]);
@@ -165,7 +165,7 @@ public sealed partial class CliResultTests(TrainedRun run)
     [Fact]
     public async Task Quiet_LeavesStandardErrorEmpty()
     {
-        using var folder = new TempFolder();
+        using var folder = new CliFolder();
         CliResult result = await CliRunner.RunAsync(
             "train", "--preset", "tiny", "--steps", "2", "--data", run.Data, "--out", folder["run"], "--quiet");
         Assert.Equal(0, result.Code);

@@ -5,7 +5,7 @@ namespace MoeSharp.Tests;
 /// <summary>Wrong input: one clear message on standard error, the right exit code, and nothing left behind.</summary>
 public sealed class CliUsageTests : IDisposable
 {
-    private readonly TempFolder _folder = new();
+    private readonly CliFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
 

@@ -77,7 +77,7 @@ public sealed partial class HtmlReportTests
     [Fact]
     public void Write_UnwritableFolder_LeavesNoTemporaryFile()
     {
-        using var folder = new TempFolder();
+        using var folder = new CliFolder();
         Directory.CreateDirectory(folder["report.html"]);
         Assert.ThrowsAny<Exception>(() => HtmlReport.Write(folder["report.html"], SyntheticRun.Data(5)));
         Assert.Equal(["report.html"], Directory.EnumerateFileSystemEntries(folder.Root).Select(Path.GetFileName));

@@ -6,7 +6,7 @@ namespace MoeSharp.Tests;
 /// <summary>One small finished run that several test classes read.</summary>
 public sealed class TrainedRun : IDisposable
 {
-    private readonly TempFolder _folder = new();
+    private readonly CliFolder _folder = new();
 
     public TrainedRun()
     {

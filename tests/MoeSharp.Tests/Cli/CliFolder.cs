@@ -1,7 +1,7 @@
 namespace MoeSharp.Tests;
 
 /// <summary>A folder of its own for a test.</summary>
-internal sealed class TempFolder : IDisposable
+internal sealed class CliFolder : IDisposable
 {
     public string Root { get; } = Directory.CreateTempSubdirectory("moe-cli-").FullName;
 

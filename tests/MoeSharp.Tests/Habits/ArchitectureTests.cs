@@ -114,6 +114,6 @@ public sealed partial class ArchitectureTests
     [GeneratedRegex(@"^(?:global )?using (?:static )?(MoeSharp(?:\.\w+)?)", RegexOptions.Multiline)]
     private static partial Regex UsingLine();
 
-    [GeneratedRegex(@"dotnet [^}\r\n]+")]
+    [GeneratedRegex(@"(?<=\{ )dotnet [^}\r\n]+")]
     private static partial Regex DotnetCommand();
 }

@@ -19,7 +19,7 @@ public sealed partial class ReadmeTests
     [MemberData(nameof(Commands))]
     public void Command_IsOneThatWorks(string command)
     {
-        string[] words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        string[] words = [.. Word().Matches(command).Select(word => word.Value.Trim('"'))];
         switch (words)
         {
             case ["moe", .. string[] arguments]:
@@ -100,6 +100,9 @@ public sealed partial class ReadmeTests
         Assert.True(Path.Exists(Repository.PathOf(path)), $"The README names {path}, which is not there.");
 
     private static void AssertParses(string[] arguments) => Assert.Empty(Cli.CommandTree.ParseErrors(arguments));
+
+    [GeneratedRegex("\"[^\"]*\"|[^ \"]+")]
+    private static partial Regex Word();
 
     [GeneratedRegex(@"```(?:bash|sh)\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex ShellBlock();

@@ -70,7 +70,7 @@ public static class Presets
             Experts = 16, ExpertWidth = 96, TopK = 4, DataSparsity = 0.5, ContextLength = 256,
         },
         BatchSize = 8,
-        Steps = 5000,
+        Steps = 6500,
         WarmupSteps = 150,
         PeakLearningRate = 3e-3,
         FloorLearningRate = 3e-4,

@@ -9,12 +9,12 @@ public abstract partial class Backend
     /// <param name="v">[B * KeyStride, Hkv * HeadDim].</param>
     /// <param name="spec">Lengths, heads, scale.</param>
     /// <param name="o">[B * QueryLength, H * HeadDim].</param>
-    /// <param name="logSumExp">[B * QueryLength, H], of the scaled scores, kept for backward.</param>
+    /// <param name="logSumExp">Wide [B * QueryLength, H], of the scaled scores, kept for backward.</param>
     public void Attention(Tensor q, Tensor k, Tensor v, AttentionSpec spec, Tensor o, Tensor logSumExp)
     {
         CheckAttention(q, k, v, spec);
         Rows(o, q.Shape[0], q.Shape[1]);
-        Rows(logSumExp, q.Shape[0], spec.Heads);
+        Wide(logSumExp, q.Shape[0], spec.Heads);
         Distinct(o, q, k, v);
         AttentionCore(q, k, v, spec, o, logSumExp);
     }
@@ -36,7 +36,7 @@ public abstract partial class Backend
         CheckAttention(q, k, v, spec);
         Guard.That(spec.KeyStride == spec.KeyLength, "Attention backward takes tightly packed keys, not a cache.");
         Rows(o, q.Shape[0], q.Shape[1]);
-        Rows(logSumExp, q.Shape[0], spec.Heads);
+        Wide(logSumExp, q.Shape[0], spec.Heads);
         Rows(dO, q.Shape[0], q.Shape[1]);
         Rows(dQ, q.Shape[0], q.Shape[1]);
         Rows(dK, k.Shape[0], k.Shape[1]);

@@ -9,13 +9,13 @@ public abstract partial class Backend
     /// <param name="transposeA">Read A transposed.</param>
     /// <param name="transposeB">Read B transposed.</param>
     /// <param name="accumulate">Add to C.</param>
-    /// <param name="c">[M, N].</param>
+    /// <param name="c">[M, N]; float or wide (gradients of weights are wide).</param>
     public void Gemm(Tensor a, Tensor b, bool transposeA, bool transposeB, bool accumulate, Tensor c)
     {
         int m = Size(c, 0, 2), n = Size(c, 1, 2), k = Size(a, transposeA ? 0 : 1, 2);
         Rows(a, transposeA ? k : m, transposeA ? m : k);
         Rows(b, transposeB ? n : k, transposeB ? k : n);
-        Rows(c, m, n);
+        Guard.Is(c, c.DType == WideType ? WideType : FloatType, [m, n]);
         Distinct(c, a, b);
         GemmCore(a, b, transposeA, transposeB, accumulate, c, m, n, k);
     }
@@ -36,13 +36,13 @@ public abstract partial class Backend
     /// <summary>dTable[ids[t]] += dY[t], tokens in ascending order: deterministic.</summary>
     /// <param name="dY">[T, d].</param>
     /// <param name="ids">Int32 [T].</param>
-    /// <param name="dTable">[V, d], accumulated.</param>
+    /// <param name="dTable">Wide [V, d], accumulated.</param>
     public void EmbeddingBackward(Tensor dY, Tensor ids, Tensor dTable)
     {
         int t = Size(ids, 0, 1), d = Size(dTable, 1, 2);
         Guard.Is(ids, DType.Int32, [t]);
         Rows(dY, t, d);
-        Rows(dTable, dTable.Shape[0], d);
+        Wide(dTable, dTable.Shape[0], d);
         EmbeddingBackwardCore(dY, ids, dTable);
     }
 
@@ -51,33 +51,33 @@ public abstract partial class Backend
     /// <param name="weight">[d].</param>
     /// <param name="epsilon">Added to the mean square.</param>
     /// <param name="y">[T, d].</param>
-    /// <param name="inverseRms">[T], 1/rms, kept for backward.</param>
+    /// <param name="inverseRms">Wide [T], 1/rms, kept for backward.</param>
     public void RmsNorm(Tensor x, Tensor weight, double epsilon, Tensor y, Tensor inverseRms)
     {
         int t = Size(x, 0, 2), d = Size(x, 1, 2);
         Rows(x, t, d);
         Is(weight, d);
         Rows(y, t, d);
-        Is(inverseRms, t);
+        Wide(inverseRms, t);
         RmsNormCore(x, weight, epsilon, y, inverseRms);
     }
 
     /// <summary>Gradient of <see cref="RmsNorm"/>.</summary>
     /// <param name="x">[T, d].</param>
     /// <param name="weight">[d].</param>
-    /// <param name="inverseRms">[T] from forward.</param>
+    /// <param name="inverseRms">Wide [T] from forward.</param>
     /// <param name="dY">[T, d].</param>
     /// <param name="dX">[T, d].</param>
-    /// <param name="dWeight">[d], accumulated.</param>
+    /// <param name="dWeight">Wide [d], accumulated.</param>
     public void RmsNormBackward(Tensor x, Tensor weight, Tensor inverseRms, Tensor dY, Tensor dX, Tensor dWeight)
     {
         int t = Size(x, 0, 2), d = Size(x, 1, 2);
         Rows(x, t, d);
         Is(weight, d);
-        Is(inverseRms, t);
+        Wide(inverseRms, t);
         Rows(dY, t, d);
         Rows(dX, t, d);
-        Is(dWeight, d);
+        Wide(dWeight, d);
         Distinct(dX, x, dY);
         RmsNormBackwardCore(x, weight, inverseRms, dY, dX, dWeight);
     }
@@ -98,7 +98,7 @@ public abstract partial class Backend
         RopeCore(x, positions, rope, inverse, y);
     }
 
-    /// <summary>y = a + b, element by element. y may be a or b.</summary>
+    /// <summary>y = a + b, element by element, all of one dtype: float or wide. y may be a or b.</summary>
     public void Add(Tensor a, Tensor b, Tensor y)
     {
         SameFloats(a, b);
@@ -106,24 +106,24 @@ public abstract partial class Backend
         AddCore(a, b, y);
     }
 
-    /// <summary>y += alpha * x.</summary>
+    /// <summary>y += alpha * x, both float or both wide.</summary>
     public void Axpy(double alpha, Tensor x, Tensor y)
     {
         SameFloats(x, y);
         AxpyCore(alpha, x, y);
     }
 
-    /// <summary>y = alpha * x. y may be x.</summary>
+    /// <summary>y = alpha * x, both float or both wide. y may be x.</summary>
     public void Scale(Tensor x, double alpha, Tensor y)
     {
         SameFloats(x, y);
         ScaleCore(x, alpha, y);
     }
 
-    /// <summary>Writes one value everywhere. y is a float tensor of any shape.</summary>
+    /// <summary>Writes one value everywhere. y is a float or wide tensor of any shape.</summary>
     public void Fill(Tensor y, double value)
     {
-        Guard.Holds(y, FloatType, 0);
+        Guard.Holds(y, y.DType == WideType ? WideType : FloatType, 0);
         FillCore(y, value);
     }
 
@@ -142,12 +142,12 @@ public abstract partial class Backend
 
     /// <summary>dBias += sum over rows of dY, in a fixed order.</summary>
     /// <param name="dY">[T, n].</param>
-    /// <param name="dBias">[n], accumulated.</param>
+    /// <param name="dBias">Wide [n], accumulated.</param>
     public void AddBiasBackward(Tensor dY, Tensor dBias)
     {
         int t = Size(dY, 0, 2), n = Size(dY, 1, 2);
         Rows(dY, t, n);
-        Is(dBias, n);
+        Wide(dBias, n);
         AddBiasBackwardCore(dY, dBias);
     }
 
@@ -208,33 +208,33 @@ public abstract partial class Backend
     /// <summary>Cross-entropy of next-token targets, natural logarithm. A negative target is ignored.</summary>
     /// <param name="logits">[T, V].</param>
     /// <param name="targets">Int32 [T], &lt; V.</param>
-    /// <param name="losses">[T]: logsumexp - logit[target]; 0 where ignored.</param>
-    /// <param name="logSumExp">[T], kept for backward.</param>
-    /// <param name="mean">[1]: mean over targets that count; 0 when none do.</param>
+    /// <param name="losses">Wide [T]: logsumexp - logit[target]; 0 where ignored.</param>
+    /// <param name="logSumExp">Wide [T], kept for backward.</param>
+    /// <param name="mean">Wide [1]: mean over targets that count; 0 when none do.</param>
     public void CrossEntropy(Tensor logits, Tensor targets, Tensor losses, Tensor logSumExp, Tensor mean)
     {
         int t = Size(logits, 0, 2), v = Size(logits, 1, 2);
         Rows(logits, t, v);
         Guard.Is(targets, DType.Int32, [t]);
-        Is(losses, t);
-        Is(logSumExp, t);
-        Is(mean, 1);
+        Wide(losses, t);
+        Wide(logSumExp, t);
+        Wide(mean, 1);
         CrossEntropyCore(logits, targets, losses, logSumExp, mean);
     }
 
     /// <summary>Gradient of the mean of <see cref="CrossEntropy"/>: dMean / count * (softmax - onehot).</summary>
     /// <param name="logits">[T, V].</param>
     /// <param name="targets">Int32 [T].</param>
-    /// <param name="logSumExp">[T].</param>
-    /// <param name="dMean">[1].</param>
+    /// <param name="logSumExp">Wide [T].</param>
+    /// <param name="dMean">Wide [1].</param>
     /// <param name="dLogits">[T, V]; may be logits.</param>
     public void CrossEntropyBackward(Tensor logits, Tensor targets, Tensor logSumExp, Tensor dMean, Tensor dLogits)
     {
         int t = Size(logits, 0, 2), v = Size(logits, 1, 2);
         Rows(logits, t, v);
         Guard.Is(targets, DType.Int32, [t]);
-        Is(logSumExp, t);
-        Is(dMean, 1);
+        Wide(logSumExp, t);
+        Wide(dMean, 1);
         Rows(dLogits, t, v);
         CrossEntropyBackwardCore(logits, targets, logSumExp, dMean, dLogits);
     }

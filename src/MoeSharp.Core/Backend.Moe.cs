@@ -12,7 +12,7 @@ public abstract partial class Backend
     /// Statistics are summed over fixed chunks of tokens in a fixed order.
     /// </remarks>
     /// <param name="logits">[T, C], C = <see cref="RouterSpec.Columns"/>.</param>
-    /// <param name="selectionBias">[C], or null unless <see cref="RouterSpec.SelectionBias"/> asks for it. Part of the choice only.</param>
+    /// <param name="selectionBias">Wide [C], or null unless <see cref="RouterSpec.SelectionBias"/> asks for it. Part of the choice only.</param>
     /// <param name="spec">The routing rules, validated.</param>
     /// <param name="result">Destinations.</param>
     public void Gate(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result)
@@ -25,28 +25,35 @@ public abstract partial class Backend
             $"The router says SelectionBias.{spec.SelectionBias}, so a bias tensor is {(selectionBias is null ? "needed" : "not taken")}.");
         if (selectionBias is not null)
         {
-            Is(selectionBias, spec.Columns);
+            Wide(selectionBias, spec.Columns);
         }
 
         CheckGate(result.Ids, result.Weights, t, spec);
         Guard.Is(result.Counts, DType.Int32, [spec.Columns]);
-        Is(result.ProbabilitySums, spec.Columns);
-        Is(result.BalanceLoss, 1);
-        Is(result.ZLoss, 1);
+        Guard.Is(result.ChunkCounts, DType.Int32, [RoutingPlan.Chunks(t), spec.Experts]);
+        Wide(result.ProbabilitySums, spec.Columns);
+        Wide(result.BalanceLoss, 1);
+        Wide(result.ZLoss, 1);
         GateCore(logits, selectionBias, spec, result);
     }
 
     /// <summary>Ids and weights to a <see cref="RoutingPlan"/>: a stable counting sort of the real slots.</summary>
     /// <remarks>Exact integers. Ids &lt; 0 or &gt;= E get no row. Rows of an expert are in ascending (token, slot) order; a repeated id gives two rows.</remarks>
     /// <param name="ids">Int32 [T, K].</param>
-    /// <param name="weights">[T, K].</param>
+    /// <param name="weights">Wide [T, K].</param>
+    /// <param name="chunkCounts"><see cref="GateResult.ChunkCounts"/> when the ids come from <see cref="Gate"/>, so that they need not be counted again; null otherwise.</param>
     /// <param name="plan">Destination.</param>
-    public void Dispatch(Tensor ids, Tensor weights, RoutingPlan plan)
+    public void Dispatch(Tensor ids, Tensor weights, Tensor? chunkCounts, RoutingPlan plan)
     {
         Guard.Is(ids, DType.Int32, [plan.Tokens, plan.TopK]);
-        Rows(weights, plan.Tokens, plan.TopK);
+        Wide(weights, plan.Tokens, plan.TopK);
+        if (chunkCounts is not null)
+        {
+            Guard.Is(chunkCounts, DType.Int32, [RoutingPlan.Chunks(plan.Tokens), plan.Experts]);
+        }
+
         CheckPlan(plan);
-        DispatchCore(ids, weights, plan);
+        DispatchCore(ids, weights, chunkCounts, plan);
     }
 
     /// <summary>z = x[token of row] W1[expert]^T, a = swiglu(z), for the R real rows; the gather is part of the load.</summary>
@@ -86,7 +93,7 @@ public abstract partial class Backend
     /// <param name="y">[T*K, d].</param>
     /// <param name="x">[T, d], the layer input (read for identity nulls only).</param>
     /// <param name="ids">Int32 [T, K].</param>
-    /// <param name="weights">[T, K].</param>
+    /// <param name="weights">Wide [T, K].</param>
     /// <param name="plan">The routing.</param>
     /// <param name="spec">Null kinds.</param>
     /// <param name="output">[T, d].</param>
@@ -107,7 +114,7 @@ public abstract partial class Backend
     /// <param name="mix">[T, 2C]: logits x Wc^T.</param>
     /// <param name="constants">[C, d]; C = <see cref="RouterSpec.ConstantSlots"/>, numbered in slot order.</param>
     /// <param name="ids">Int32 [T, K].</param>
-    /// <param name="weights">[T, K].</param>
+    /// <param name="weights">Wide [T, K].</param>
     /// <param name="spec">Null kinds.</param>
     /// <param name="output">[T, d], accumulated.</param>
     public void ConstantExperts(Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, RouterSpec spec, Tensor output)
@@ -124,7 +131,7 @@ public abstract partial class Backend
 #pragma warning disable CS1591 // The Core twins mean what their public methods document.
     protected abstract void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result);
 
-    protected abstract void DispatchCore(Tensor ids, Tensor weights, RoutingPlan plan);
+    protected abstract void DispatchCore(Tensor ids, Tensor weights, Tensor? chunkCounts, RoutingPlan plan);
 
     protected abstract void ExpertUpCore(Tensor x, Tensor w1, RoutingPlan plan, Tensor z, Tensor a);
 
@@ -138,14 +145,14 @@ public abstract partial class Backend
     private void CheckGate(Tensor ids, Tensor weights, long tokens, RouterSpec spec)
     {
         Guard.Is(ids, DType.Int32, [tokens, spec.TopK]);
-        Rows(weights, tokens, spec.TopK);
+        Wide(weights, tokens, spec.TopK);
     }
 
     private void CheckPlan(RoutingPlan plan)
     {
         Guard.Is(plan.Offsets, DType.Int32, [plan.Experts + 1L]);
         Guard.Is(plan.RowToken, DType.Int32, [plan.Capacity]);
-        Is(plan.RowWeight, plan.Capacity);
+        Wide(plan.RowWeight, plan.Capacity);
         Guard.Is(plan.SlotRow, DType.Int32, [plan.Tokens, plan.TopK]);
     }
 }

@@ -7,10 +7,10 @@ public abstract partial class Backend
     /// <remarks>The choice is constant; counts are constant in the balance loss. The selection bias has no gradient.</remarks>
     /// <param name="logits">[T, C].</param>
     /// <param name="ids">Int32 [T, K] from forward.</param>
-    /// <param name="dWeights">[T, K].</param>
+    /// <param name="dWeights">Wide [T, K].</param>
     /// <param name="counts">Int32 [C] from forward.</param>
-    /// <param name="dBalanceLoss">[1].</param>
-    /// <param name="dZLoss">[1].</param>
+    /// <param name="dBalanceLoss">Wide [1].</param>
+    /// <param name="dZLoss">Wide [1].</param>
     /// <param name="spec">The routing rules.</param>
     /// <param name="dLogits">[T, C].</param>
     public void GateBackward(
@@ -21,8 +21,8 @@ public abstract partial class Backend
         Rows(logits, t, spec.Columns);
         CheckGate(ids, dWeights, t, spec);
         Guard.Is(counts, DType.Int32, [spec.Columns]);
-        Is(dBalanceLoss, 1);
-        Is(dZLoss, 1);
+        Wide(dBalanceLoss, 1);
+        Wide(dZLoss, 1);
         Rows(dLogits, t, spec.Columns);
         Distinct(dLogits, logits);
         GateBackwardCore(logits, ids, dWeights, counts, dBalanceLoss, dZLoss, spec, dLogits);
@@ -36,7 +36,7 @@ public abstract partial class Backend
     /// <param name="plan">The routing.</param>
     /// <param name="dZ">[T*K, 2n], first R rows written.</param>
     /// <param name="weightedA">[T*K, n], first R rows written.</param>
-    /// <param name="dRowWeight">[T*K], first R written.</param>
+    /// <param name="dRowWeight">Wide [T*K], first R written.</param>
     public void ExpertDownBackward(Tensor dOut, Tensor z, Tensor w2, RoutingPlan plan, Tensor dZ, Tensor weightedA, Tensor dRowWeight)
     {
         int d = Size(dOut, 1, 2), n = Size(weightedA, 1, 2);
@@ -46,7 +46,7 @@ public abstract partial class Backend
         Is(w2, plan.Experts, d, n);
         Rows(dZ, plan.Capacity, 2L * n);
         Rows(weightedA, plan.Capacity, n);
-        Is(dRowWeight, plan.Capacity);
+        Wide(dRowWeight, plan.Capacity);
         ExpertDownBackwardCore(dOut, z, w2, plan, dZ, weightedA, dRowWeight);
     }
 
@@ -54,14 +54,14 @@ public abstract partial class Backend
     /// <param name="dOut">[T, d].</param>
     /// <param name="weightedA">[T*K, n].</param>
     /// <param name="plan">The routing.</param>
-    /// <param name="dW2">[E, d, n], accumulated.</param>
+    /// <param name="dW2">Wide [E, d, n], accumulated.</param>
     public void ExpertDownWeightGrad(Tensor dOut, Tensor weightedA, RoutingPlan plan, Tensor dW2)
     {
         int d = Size(dOut, 1, 2), n = Size(weightedA, 1, 2);
         CheckPlan(plan);
         Rows(dOut, plan.Tokens, d);
         Rows(weightedA, plan.Capacity, n);
-        Is(dW2, plan.Experts, d, n);
+        Wide(dW2, plan.Experts, d, n);
         ExpertDownWeightGradCore(dOut, weightedA, plan, dW2);
     }
 
@@ -84,14 +84,14 @@ public abstract partial class Backend
     /// <param name="dZ">[T*K, 2n].</param>
     /// <param name="x">[T, d].</param>
     /// <param name="plan">The routing.</param>
-    /// <param name="dW1">[E, 2n, d], accumulated.</param>
+    /// <param name="dW1">Wide [E, 2n, d], accumulated.</param>
     public void ExpertUpWeightGrad(Tensor dZ, Tensor x, RoutingPlan plan, Tensor dW1)
     {
         int d = Size(x, 1, 2), n2 = Size(dZ, 1, 2);
         CheckPlan(plan);
         Rows(dZ, plan.Capacity, n2);
         Rows(x, plan.Tokens, d);
-        Is(dW1, plan.Experts, n2, d);
+        Wide(dW1, plan.Experts, n2, d);
         ExpertUpWeightGradCore(dZ, x, plan, dW1);
     }
 
@@ -100,15 +100,15 @@ public abstract partial class Backend
     /// dWeights: dRowWeight for real slots, &lt;dOut[t], x[t]&gt; for identity nulls, 0 for the others.
     /// </summary>
     /// <param name="dXRows">[T*K, d].</param>
-    /// <param name="dRowWeight">[T*K].</param>
+    /// <param name="dRowWeight">Wide [T*K].</param>
     /// <param name="dOut">[T, d].</param>
     /// <param name="x">[T, d].</param>
     /// <param name="ids">Int32 [T, K].</param>
-    /// <param name="weights">[T, K].</param>
+    /// <param name="weights">Wide [T, K].</param>
     /// <param name="plan">The routing.</param>
     /// <param name="spec">Null kinds.</param>
     /// <param name="dX">[T, d].</param>
-    /// <param name="dWeights">[T, K].</param>
+    /// <param name="dWeights">Wide [T, K].</param>
     public void CombineBackward(
         Tensor dXRows, Tensor dRowWeight, Tensor dOut, Tensor x, Tensor ids, Tensor weights, RoutingPlan plan, RouterSpec spec, Tensor dX, Tensor dWeights)
     {
@@ -116,11 +116,11 @@ public abstract partial class Backend
         CheckPlan(plan);
         CheckGate(ids, weights, plan.Tokens, spec);
         Rows(dXRows, plan.Capacity, d);
-        Is(dRowWeight, plan.Capacity);
+        Wide(dRowWeight, plan.Capacity);
         Rows(dOut, plan.Tokens, d);
         Rows(x, plan.Tokens, d);
         Rows(dX, plan.Tokens, d);
-        Rows(dWeights, plan.Tokens, plan.TopK);
+        Wide(dWeights, plan.Tokens, plan.TopK);
         Distinct(dX, dXRows, dOut, x);
         CombineBackwardCore(dXRows, dRowWeight, dOut, x, ids, weights, plan, spec, dX, dWeights);
     }
@@ -130,13 +130,13 @@ public abstract partial class Backend
     /// <param name="mix">[T, 2C].</param>
     /// <param name="constants">[C, d].</param>
     /// <param name="ids">Int32 [T, K].</param>
-    /// <param name="weights">[T, K].</param>
+    /// <param name="weights">Wide [T, K].</param>
     /// <param name="dOut">[T, d].</param>
     /// <param name="spec">Null kinds.</param>
     /// <param name="dX">[T, d], accumulated.</param>
     /// <param name="dMix">[T, 2C].</param>
-    /// <param name="dConstants">[C, d], accumulated, tokens in ascending order.</param>
-    /// <param name="dWeights">[T, K], accumulated (slots of constant nulls only).</param>
+    /// <param name="dConstants">Wide [C, d], accumulated, tokens in ascending order.</param>
+    /// <param name="dWeights">Wide [T, K], accumulated (slots of constant nulls only).</param>
     public void ConstantExpertsBackward(
         Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, Tensor dOut, RouterSpec spec, Tensor dX, Tensor dMix, Tensor dConstants, Tensor dWeights)
     {
@@ -148,8 +148,8 @@ public abstract partial class Backend
         Rows(dOut, t, d);
         Rows(dX, t, d);
         Rows(dMix, t, 2L * spec.ConstantSlots);
-        Rows(dConstants, spec.ConstantSlots, d);
-        Rows(dWeights, t, spec.TopK);
+        Wide(dConstants, spec.ConstantSlots, d);
+        Wide(dWeights, t, spec.TopK);
         ConstantExpertsBackwardCore(x, mix, constants, ids, weights, dOut, spec, dX, dMix, dConstants, dWeights);
     }
 

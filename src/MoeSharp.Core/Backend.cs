@@ -5,7 +5,7 @@ namespace MoeSharp.Core;
 /// <para>The problem: three implementations (double reference, CPU, CUDA) must mean exactly the same. The choice: a public method checks
 /// dtypes, shapes and aliasing once and calls a protected <c>…Core</c> method that a backend implements. Parameters come as
 /// sources, arguments, destinations.</para>
-/// <para>Rules of every op: float tensors have <see cref="FloatType"/>; destinations are fully written unless the op says that it
+/// <para>Rules of every op: float tensors have <see cref="FloatType"/>, those documented as wide <see cref="WideType"/>; destinations are fully written unless the op says that it
 /// accumulates; destinations do not overlap sources unless the op says that they may; sizes of zero are legal; results are
 /// deterministic bit for bit on one backend and do not depend on the number of threads. Sums accumulate in float32 or wider.</para>
 /// </remarks>
@@ -20,12 +20,21 @@ public abstract partial class Backend : IDisposable
     /// <summary>Dtype of activations, weights and gradients.</summary>
     public abstract DType FloatType { get; }
 
+    /// <summary>
+    /// Dtype of what sums and statistics are kept in: combine weights, norms, log-sum-exps, losses, gradients of weights, optimizer moments
+    /// and master weights. The same as <see cref="FloatType"/>, except on a backend that computes in bfloat16: float32.
+    /// </summary>
+    public virtual DType WideType => FloatType == DType.BFloat16 ? DType.Float32 : FloatType;
+
     /// <summary>Allocates a tensor with unspecified content. The caller disposes it.</summary>
     /// <exception cref="OutOfMemoryException">The memory is not there.</exception>
     public Tensor Empty(Shape shape, DType type) => new(this, Allocate(shape.ByteCount(type)), shape, type);
 
     /// <summary>Allocates a float tensor with unspecified content.</summary>
     public Tensor Empty(params ReadOnlySpan<long> shape) => Empty(new Shape(shape), FloatType);
+
+    /// <summary>Allocates a tensor of <see cref="WideType"/> with unspecified content.</summary>
+    public Tensor EmptyWide(params ReadOnlySpan<long> shape) => Empty(new Shape(shape), WideType);
 
     /// <summary>Allocates a tensor and copies host data into it.</summary>
     public Tensor From<T>(ReadOnlySpan<T> data, params ReadOnlySpan<long> shape)
@@ -90,9 +99,13 @@ public abstract partial class Backend : IDisposable
 
     private void Is(Tensor tensor, params ReadOnlySpan<long> shape) => Guard.Is(tensor, FloatType, shape);
 
+    private void Wide(Tensor tensor, params ReadOnlySpan<long> shape) => Guard.Is(tensor, WideType, shape);
+
     private void Rows(Tensor tensor, long rows, long width) => Guard.Is(tensor, FloatType, [rows, width]);
 
     private void SameFloats(Tensor a, Tensor b) => Guard.That(
-        a.DType == FloatType && b.DType == FloatType && a.ElementCount == b.ElementCount && !a.IsDisposed && !b.IsDisposed,
-        $"Expected two live {FloatType} tensors of equal size, got {a} and {b}.");
+        (a.DType == FloatType || a.DType == WideType) && b.DType == a.DType && a.ElementCount == b.ElementCount && !a.IsDisposed && !b.IsDisposed,
+        $"Expected two live {FloatsText} tensors of one dtype and equal size, got {a} and {b}.");
+
+    private string FloatsText => WideType == FloatType ? $"{FloatType}" : $"{FloatType} or {WideType}";
 }

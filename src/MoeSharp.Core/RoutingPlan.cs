@@ -2,13 +2,14 @@ namespace MoeSharp.Core;
 
 /// <summary>What <see cref="Backend.Gate"/> writes. Borrowed tensors: the caller allocates and disposes them.</summary>
 /// <param name="Ids">Int32 [T, K] in rank order: a real expert e &gt;= 0, or -1-j for null slot j.</param>
-/// <param name="Weights">Float [T, K]: combine weights; 0 for zero nulls.</param>
+/// <param name="Weights">Wide [T, K]: combine weights; 0 for zero nulls.</param>
 /// <param name="Counts">Int32 [C]: tokens per logit column, all copies of a shared null logit together.</param>
-/// <param name="ProbabilitySums">Float [C]: sum over tokens of the probability of one copy of the column.</param>
-/// <param name="BalanceLoss">Float [1]: S * sum over slots of f_s q_s, f = count / (T K), q = mean probability; 1 when even, 0 for T = 0.</param>
-/// <param name="ZLoss">Float [1]: mean over tokens of logsumexp(slot logits)^2; 0 for T = 0.</param>
+/// <param name="ChunkCounts">Int32 [ceil(T / 256), E]: real slots per chunk of <see cref="RoutingPlan.ChunkTokens"/> tokens and expert; <see cref="Backend.Dispatch"/> starts from it.</param>
+/// <param name="ProbabilitySums">Wide [C]: sum over tokens of the probability of one copy of the column.</param>
+/// <param name="BalanceLoss">Wide [1]: S * sum over slots of f_s q_s, f = count / (T K), q = mean probability; 1 when even, 0 for T = 0.</param>
+/// <param name="ZLoss">Wide [1]: mean over tokens of logsumexp(slot logits)^2; 0 for T = 0.</param>
 public sealed record GateResult(
-    Tensor Ids, Tensor Weights, Tensor Counts, Tensor ProbabilitySums, Tensor BalanceLoss, Tensor ZLoss);
+    Tensor Ids, Tensor Weights, Tensor Counts, Tensor ChunkCounts, Tensor ProbabilitySums, Tensor BalanceLoss, Tensor ZLoss);
 
 /// <summary>What <see cref="Backend.Dispatch"/> writes: real rows only, sorted by expert, tokens ascending inside an expert.</summary>
 /// <remarks>
@@ -20,11 +21,17 @@ public sealed record GateResult(
 /// <param name="Experts">E.</param>
 /// <param name="Offsets">Int32 [E+1]: rows of expert e are Offsets[e]..Offsets[e+1].</param>
 /// <param name="RowToken">Int32 [T*K]: token of each row.</param>
-/// <param name="RowWeight">Float [T*K]: combine weight of each row.</param>
+/// <param name="RowWeight">Wide [T*K]: combine weight of each row.</param>
 /// <param name="SlotRow">Int32 [T, K]: row of each slot, -1 for a null slot.</param>
 public sealed record RoutingPlan(
     int Tokens, int TopK, int Experts, Tensor Offsets, Tensor RowToken, Tensor RowWeight, Tensor SlotRow)
 {
+    /// <summary>Tokens of one chunk of the counting sort.</summary>
+    public const int ChunkTokens = 256;
+
     /// <summary>Most rows the plan can hold: T*K.</summary>
     public int Capacity => checked(Tokens * TopK);
+
+    /// <summary>Chunks of a number of tokens: ceil(T / 256).</summary>
+    public static long Chunks(long tokens) => (tokens + ChunkTokens - 1) / ChunkTokens;
 }

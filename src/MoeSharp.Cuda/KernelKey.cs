@@ -1,0 +1,4 @@
+namespace MoeSharp.Cuda;
+
+/// <summary>Identity of a compiled kernel file.</summary>
+public sealed record KernelKey;

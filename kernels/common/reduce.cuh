@@ -5,13 +5,13 @@
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
 struct Sum {
-    static constexpr float identity = 0.0f;
+    __device__ __forceinline__ static float identity() { return 0.0f; }
     __device__ __forceinline__ static float join(float a, float b) { return a + b; }
 };
 
 struct Max {
-    // Below every number, and what an empty maximum is.
-    static constexpr float identity = -3.402823466e38f * 2.0f;
+    // Minus infinity: what an empty maximum is.
+    __device__ __forceinline__ static float identity() { return __uint_as_float(0xff800000u); }
     __device__ __forceinline__ static float join(float a, float b) { return fmaxf(a, b); }
 };
 
@@ -36,7 +36,7 @@ __device__ __forceinline__ float reduce_block(float x, float* scratch) {
     }
     __syncthreads();
     if (warp == 0) {
-        x = reduce_warp<Op>(lane < warps ? scratch[lane] : Op::identity);
+        x = reduce_warp<Op>(lane < warps ? scratch[lane] : Op::identity());
         if (lane == 0) {
             scratch[32] = x;
         }

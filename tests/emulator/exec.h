@@ -1,0 +1,143 @@
+// Runs a launch: every CUDA thread is a fiber on the stack of its own, blocks run one after the other (the blocks of a cluster
+// together), and a thread runs until it has to wait for others.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "memory.h"
+#include "module.h"
+
+namespace emu {
+
+struct Index3 {
+    unsigned x, y, z;
+};
+
+struct LaunchConfig {
+    Index3 grid{1, 1, 1}, block{1, 1, 1}, cluster{1, 1, 1};
+    unsigned shared_bytes = 0;
+};
+
+constexpr int MAX_THREADS = 1024;
+constexpr int LANE_WORDS = 16;
+constexpr int NAMED_BARRIERS = 16;
+constexpr size_t SHARED_LIMIT = 232448;
+
+enum class State : uint8_t { Ready, WaitsForWarp, WaitsForBlock, WaitsForBarrier, Waits, Done };
+
+struct AsyncCopy {
+    uint8_t* to;
+    const uint8_t* from;
+    uint8_t bytes, total;
+};
+
+struct Block;
+
+struct Thread {
+    void* sp;
+    char* stack;
+    Block* block;
+    Index3 index;
+    uint16_t number;             // within the block
+    State state;
+    uint8_t barrier;             // which named barrier it waits for
+    uint32_t clock;              // synchronisations since the last block barrier
+    uint32_t clocks_generation;  // of `clocks`
+    std::vector<uint32_t> clocks;
+    const void* waits_at;        // code address of the wait
+    const char* waits_for;
+    uint32_t in[LANE_WORDS], out[LANE_WORDS];
+    std::vector<AsyncCopy> open;                   // copies since the last commit
+    std::vector<std::vector<AsyncCopy>> groups;    // committed, oldest first
+};
+
+// The lanes of one warp that have met so far for one collective operation.
+struct Meeting {
+    uint32_t mask, arrived;
+    int kind, argument;
+    const void* at;
+};
+
+struct Warp {
+    Meeting meetings[8];
+    int count;
+};
+
+struct Barrier {
+    int expected, arrived;
+    const void* at;
+};
+
+struct Block {
+    Index3 index;
+    uint32_t serial;             // unique in the process: what cells remember
+    unsigned rank;               // in its cluster
+    int threads, alive;
+    uint32_t generation;         // block barriers passed
+    int arrived;                 // at the block barrier
+    const void* arrived_at;
+    uint8_t* shared;
+    Cell* shared_cells;
+    size_t shared_bytes;
+    Barrier barriers[NAMED_BARRIERS];
+    std::vector<Warp> warps;
+    std::vector<Thread*> fibers;
+};
+
+// One launch in progress on this OS thread.
+struct Exec {
+    const Kernel* kernel = nullptr;
+    void** parameters = nullptr;
+    LaunchConfig config;
+    Memory* memory = nullptr;
+    uint32_t first_serial = 0;   // of this launch: cells of older blocks are ordered before it
+    uint64_t random = 1;
+    int policy = 0;
+    std::vector<Thread*> ready;
+    std::vector<Block*> blocks;  // of the running cluster
+    Thread* current = nullptr;
+    void* scheduler_sp = nullptr;
+    bool failed = false;
+    Allocation* recent[4] = {};
+    unsigned next_recent = 0;
+
+    uint64_t draw() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        return random;
+    }
+};
+
+extern thread_local Exec* exec;
+
+// Runs a launch to its end. False: a check failed, and the report says what.
+bool run_launch(const Kernel* kernel, void** parameters, const LaunchConfig& config, Memory* memory, uint64_t seed);
+
+// The running thread gives up the processor until somebody makes it ready.
+void wait_here(State state, const char* what, const void* at);
+void make_ready(Thread* thread);
+
+// Files a report about the running thread and leaves the launch; does not return.
+[[noreturn]] void fail(const char* kind, const std::string& what, const void* at);
+std::string name_of(const Thread* thread);
+
+// Everything that these threads did is before what any of them does next.
+void synchronise(const std::vector<Thread*>& threads);
+void synchronise_block(Block* block);
+
+// Whether what `thread` of the running thread's block did at `epoch` is ordered before the running thread's next step.
+bool ordered(const Thread* me, uint16_t thread, uint32_t epoch);
+inline uint32_t epoch_of(const Thread* t) { return (t->block->generation << CLOCK_BITS) | t->clock; }
+
+// Checks an access of the running thread and remembers it. Does not return when it is wrong.
+enum class Access { Read, Write, Atomic };
+void check_access(uintptr_t at, size_t bytes, Access access, const void* code);
+
+void begin_copy(Thread* t, void* to, const void* from, int bytes, int total, const void* code);
+void commit_copies(Thread* t);
+void finish_copies(Thread* t, size_t keep);
+
+}  // namespace emu

@@ -1,0 +1,64 @@
+#include "report.h"
+
+#include <cstdio>
+#include <mutex>
+
+#include "module.h"
+
+namespace emu {
+namespace {
+
+std::mutex lock;
+std::string last;
+thread_local std::string copy;
+
+std::string shell(const std::string& command) {
+    std::string out;
+    if (FILE* pipe = popen(command.c_str(), "r")) {
+        char buffer[512];
+        while (fgets(buffer, sizeof buffer, pipe)) out += buffer;
+        pclose(pipe);
+    }
+    return out;
+}
+
+}  // namespace
+
+void file_report(const std::string& kind, const std::string& text) {
+    std::lock_guard guard(lock);
+    last = kind + ": " + text;
+    std::fprintf(stderr, "emulator: %s\n", last.c_str());
+}
+
+std::string source_line(const void* code) {
+    std::string file;
+    uintptr_t offset = 0;
+    // A return address points behind the call; the byte before it belongs to the call's own line.
+    if (!module_of(code, file, offset)) return "?";
+    char where[32];
+    std::snprintf(where, sizeof where, "0x%zx", static_cast<size_t>(offset - 1));
+    std::string text = shell("addr2line -i -e '" + file + "' " + where + " 2>/dev/null");
+    std::string result;
+    size_t at = 0;
+    for (size_t end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
+        std::string line = text.substr(at, end - at);
+        line = line.substr(0, line.find(" ("));
+        if (line.find("cuda_builtins.h") != std::string::npos || line[0] == '?') continue;
+        if (size_t folder = line.find("/src/"); folder != std::string::npos) line = line.substr(folder + 5);
+        result += result.empty() ? line : " inlined at " + line;
+    }
+    return result.empty() ? "?" : result;
+}
+
+}  // namespace emu
+
+extern "C" const char* moesharp_emulator_report() {
+    std::lock_guard guard(emu::lock);
+    emu::copy = emu::last;
+    return emu::copy.c_str();
+}
+
+extern "C" void moesharp_emulator_forget() {
+    std::lock_guard guard(emu::lock);
+    emu::last.clear();
+}

@@ -36,6 +36,7 @@ internal static class CommandTree
             GenerateCommand.Create(host),
             EvalCommand.Create(host),
             InspectCommand.Create(host),
+            ProfileCommand.Create(host),
             InfoCommand.Create(host),
             ReportCommand.Create(host),
             CompletionCommand.Create(host),

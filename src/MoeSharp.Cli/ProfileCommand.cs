@@ -1,0 +1,129 @@
+using System.CommandLine;
+using System.Globalization;
+using MoeSharp.Models;
+using MoeSharp.Profiling;
+
+namespace MoeSharp.Cli;
+
+/// <summary><c>moe profile</c>: times every op of a MoE layer, one line per op, beside the device's roofline.</summary>
+internal static class ProfileCommand
+{
+    private const string Name = "profile";
+    private const int DefaultTokens = 2048;
+    private static readonly string[] s_distributions = [.. Enum.GetNames<RoutingDistribution>().Select(JsonReport.Snake)];
+
+    /// <summary>Makes the command.</summary>
+    public static Command Create(CommandHost host)
+    {
+        Option<string> model = Options.Text("--model", "Run folder whose layer is measured.", "RUN");
+        Option<string> shape = Options.Text("--shape", $"Known layer: {string.Join(", ", ProfileShape.Known.Select(s => s.Name))}.", "NAME");
+        Option<int?> tokens = Options.Number("--tokens", "Tokens T; by default those of the shape, or 2048 for a model.", 1, 1 << 24);
+        Option<double?> rho = Options.Number("--rho", "Share of slots that hit a real expert; by default 1, or what the model is configured for.", 0.0, 1.0, aboveLow: true);
+        Option<string> routing = Options.Choice("--routing", "How real slots spread over the experts; uniform by default.", s_distributions);
+        Option<int?> samples = Options.Number("--samples", "Timed runs per op; 30 by default.", 1, 10000);
+        Option<int?> threads = Options.Threads();
+        Option<string> device = Options.Device();
+        var command = new CliCommand(
+            Name,
+            "Time every op of a MoE layer: median, spread, TFLOP/s, GB/s and share of the roofline.",
+            "moe profile --shape small",
+            "moe profile --shape qwen3-30b-a3b --rho 0.5 --device cuda",
+            "moe profile --model runs/docs --format json")
+        {
+            model, shape, tokens, rho, routing, samples, device, threads,
+        };
+        command.SetAction(host.Action((parse, context) =>
+        {
+            ProfileShape measured = Shape(parse.GetValue(model), parse.GetValue(shape), parse.GetValue(tokens));
+            measured = (measured with
+            {
+                Rho = parse.GetValue(rho) ?? measured.Rho,
+                Tokens = parse.GetValue(tokens) ?? measured.Tokens,
+                Distribution = (RoutingDistribution)Math.Max(0, Array.IndexOf(s_distributions, parse.GetValue(routing))),
+            }).Validate();
+            using var engine = Engine.Create(new EngineOptions { Device = parse.GetValue(device)!, Threads = parse.GetValue(threads) ?? 0 });
+            ProfileReport report = new LayerProfiler(engine, parse.GetValue(samples) ?? 30).Run(measured, context.Stop);
+            if (context.Json)
+            {
+                WriteJson(context, report, engine.Report);
+            }
+            else
+            {
+                WriteText(context, report);
+            }
+
+            return 0;
+        }));
+        return command;
+    }
+
+    private static ProfileShape Shape(string? model, string? shape, int? tokens)
+    {
+        if (model is not null && shape is not null)
+        {
+            throw new UsageException("--model and --shape both say what to measure; give one of them.");
+        }
+
+        if (model is null)
+        {
+            return ProfileShape.Find(shape ?? "small");
+        }
+
+        ModelConfig config = RunFolder.LoadConfig(model);
+        return new ProfileShape(
+            Path.GetFileName(Path.TrimEndingDirectorySeparator(model)), tokens ?? DefaultTokens, config.HiddenSize, config.ExpertWidth, config.Experts, config.TopK, config.DataSparsity);
+    }
+
+    private static void WriteText(CommandContext context, ProfileReport report)
+    {
+        ProfileShape s = report.Shape;
+        context.Output.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"{s.Name}: T={s.Tokens} d={s.Hidden} n={s.ExpertWidth} E={s.Experts} K={s.TopK} rho={s.Rho} {s.Distribution}, R={report.Rows}"));
+        context.Output.WriteLine($"{report.Device}, {report.DType}, medians of {report.Samples} runs");
+        context.Output.WriteLine();
+        (ProfileRow forward, ProfileRow backward) = report.Totals;
+        TextReport.Table(
+            context.Output,
+            ["op", ">us", ">IQR us", ">TFLOP/s", ">GB/s", ">% of roofline"],
+            [.. report.Stages.Append(forward).Append(backward).Select(row => new[]
+            {
+                row.Stage, TextReport.Fixed(row.Microseconds, 1), TextReport.Fixed(row.Spread, 1), TextReport.Fixed(row.TeraFlops, 3),
+                TextReport.Fixed(row.GigaBytes, 1), TextReport.Fixed(100 * row.OfRoofline, 0),
+            })]);
+    }
+
+    private static void WriteJson(CommandContext context, ProfileReport report, BackendReport backend) =>
+        JsonReport.Write(context.Output, Name, json =>
+        {
+            json.WriteString("shape", report.Shape.Name);
+            json.WriteNumber("tokens", report.Shape.Tokens);
+            json.WriteNumber("hidden", report.Shape.Hidden);
+            json.WriteNumber("expert_width", report.Shape.ExpertWidth);
+            json.WriteNumber("experts", report.Shape.Experts);
+            json.WriteNumber("top_k", report.Shape.TopK);
+            json.Number("rho", report.Shape.Rho);
+            json.WriteString("routing", JsonReport.Snake(report.Shape.Distribution.ToString()));
+            json.WriteNumber("rows", report.Rows);
+            json.WriteString("device", report.Device);
+            json.WriteString("dtype", JsonReport.Snake(report.DType.ToString()));
+            json.WriteNumber("samples", report.Samples);
+            json.WriteStartArray("ops");
+            foreach (ProfileRow row in report.Stages)
+            {
+                json.WriteStartObject();
+                json.WriteString("op", row.Stage);
+                json.Number("microseconds", row.Microseconds);
+                json.Number("iqr_microseconds", row.Spread);
+                json.Number("flops", row.Flops);
+                json.Number("bytes", row.Bytes);
+                json.Number("tflops", row.TeraFlops);
+                json.Number("gigabytes_per_second", row.GigaBytes);
+                json.Number("share_of_roofline", row.OfRoofline);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.Backend(backend);
+        });
+}

@@ -1,4 +1,6 @@
 using BenchmarkDotNet.Attributes;
+using MoeSharp.Cpu;
+using MoeSharp.Profiling;
 
 namespace MoeSharp.Bench;
 
@@ -17,19 +19,26 @@ public abstract class RoutingBench
     [Params(1.0, 0.5, 0.25)]
     public double Rho { get; set; }
 
-    protected RoutingFixture Fixture { get; private set; } = null!;
+    protected ProfiledLayer Fixture { get; private set; } = null!;
+
+    private CpuBackend Backend { get; set; } = null!;
 
     [GlobalSetup]
     public void Setup()
     {
-        Fixture = new RoutingFixture(Tokens, 256, 256, Experts, TopK, Rho);
+        Backend = new CpuBackend();
+        Fixture = new ProfiledLayer(Backend, new ProfileShape("bench", Tokens, 256, 256, Experts, TopK, Rho));
         Fixture.GateForward();
         Fixture.ExpertsForward();
         Fixture.ExpertsBackward();
     }
 
     [GlobalCleanup]
-    public void Cleanup() => Fixture.Dispose();
+    public void Cleanup()
+    {
+        Fixture.Dispose();
+        Backend.Dispose();
+    }
 }
 
 /// <summary>Logits to ids, weights and statistics, and back.</summary>

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using MoeSharp.Cpu;
+using MoeSharp.Profiling;
 
 namespace MoeSharp.Bench;
 
@@ -16,7 +18,8 @@ public static class SparsityTable
     /// <summary>Measures and returns Markdown.</summary>
     public static string Measure(int tokens, int hidden, int width, int experts, int topK, int rounds)
     {
-        RoutingFixture[] fixtures = [.. s_rhos.Select(rho => new RoutingFixture(tokens, hidden, width, experts, topK, rho))];
+        using var backend = new CpuBackend();
+        ProfiledLayer[] fixtures = [.. s_rhos.Select(rho => new ProfiledLayer(backend, new ProfileShape("sparsity", tokens, hidden, width, experts, topK, rho)))];
         try
         {
             var forward = new double[s_rhos.Length][];
@@ -39,7 +42,7 @@ public static class SparsityTable
             }
 
             var text = new StringBuilder();
-            text.Append(CultureInfo.InvariantCulture, $"T={tokens} d={hidden} n={width} E={experts} K={topK}, fp32, {fixtures[0].Backend.Threads} threads, median of {rounds} rounds\n\n");
+            text.Append(CultureInfo.InvariantCulture, $"T={tokens} d={hidden} n={width} E={experts} K={topK}, fp32, {backend.Threads} threads, median of {rounds} rounds\n\n");
             text.Append("| rho | real rows R | forward ms | forward GFLOP/s | t/t(rho=1) | backward ms | backward GFLOP/s | t/t(rho=1) |\n");
             text.Append("|---|---|---|---|---|---|---|---|\n");
             for (int i = 0; i < s_rhos.Length; i++)
@@ -55,26 +58,26 @@ public static class SparsityTable
         }
         finally
         {
-            foreach (RoutingFixture fixture in fixtures)
+            foreach (ProfiledLayer fixture in fixtures)
             {
                 fixture.Dispose();
             }
         }
     }
 
-    private static void Forward(RoutingFixture fixture)
+    private static void Forward(ProfiledLayer fixture)
     {
         fixture.ExpertsForward();
         fixture.Combine();
     }
 
-    private static void Backward(RoutingFixture fixture)
+    private static void Backward(ProfiledLayer fixture)
     {
         fixture.ExpertsBackward();
         fixture.CombineBackward();
     }
 
-    private static double Time(Action<RoutingFixture> action, RoutingFixture fixture)
+    private static double Time(Action<ProfiledLayer> action, ProfiledLayer fixture)
     {
         long start = Stopwatch.GetTimestamp();
         action(fixture);

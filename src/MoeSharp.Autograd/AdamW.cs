@@ -33,10 +33,15 @@ public sealed class AdamW : IDisposable
         using (TensorScope.Suspend())
         {
             _gradients = [.. _parameters.Select(parameter => parameter.Gradient)];
+            foreach (Parameter parameter in _parameters)
+            {
+                _ = parameter.Master;
+            }
+
             _first = [.. _parameters.Select(Zeros)];
             _second = [.. _parameters.Select(Zeros)];
-            _factor = backend.Empty(1);
-            LastNorm = backend.Empty(1);
+            _factor = backend.EmptyWide(1);
+            LastNorm = backend.EmptyWide(1);
         }
 
         backend.Fill(LastNorm, 0);
@@ -48,7 +53,7 @@ public sealed class AdamW : IDisposable
     /// <summary>[1]: norm of all gradients at the last update, before clipping.</summary>
     public Tensor LastNorm { get; }
 
-    /// <summary>The moments: NAME.m and NAME.v for every parameter, in order.</summary>
+    /// <summary>The moments: NAME.m and NAME.v for every parameter, in order; and NAME.master where the master weights are not the weights themselves.</summary>
     public IEnumerable<(string Name, Tensor Value)> State
     {
         get
@@ -57,6 +62,10 @@ public sealed class AdamW : IDisposable
             {
                 yield return ($"{_parameters[i].Name}.m", _first[i]);
                 yield return ($"{_parameters[i].Name}.v", _second[i]);
+                if (_parameters[i].HasMaster)
+                {
+                    yield return ($"{_parameters[i].Name}.master", _parameters[i].Master);
+                }
             }
         }
     }
@@ -72,7 +81,7 @@ public sealed class AdamW : IDisposable
         {
             double decay = _parameters[i].Decay ? _options.WeightDecay : 0;
             var step = new AdamWStep(learningRate, _options.Beta1, _options.Beta2, _options.Epsilon, decay, Step);
-            _backend.AdamW(_gradients[i], _factor, step, _parameters[i].Value, _first[i], _second[i]);
+            _backend.AdamW(_gradients[i], _factor, step, _parameters[i].Master, _first[i], _second[i], _parameters[i].Value);
         }
     }
 
@@ -96,7 +105,7 @@ public sealed class AdamW : IDisposable
 
     private Tensor Zeros(Parameter parameter)
     {
-        Tensor zeros = _backend.Empty(parameter.Value.Shape, parameter.Value.DType);
+        Tensor zeros = _backend.Empty(parameter.Value.Shape, _backend.WideType);
         _backend.Fill(zeros, 0);
         return zeros;
     }

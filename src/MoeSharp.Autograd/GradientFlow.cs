@@ -55,6 +55,9 @@ internal readonly struct GradientFlow(Tape tape, TapeNode node)
     /// <summary>Workspace, to be handed back with <see cref="Done"/>.</summary>
     public Tensor Work(params ReadOnlySpan<long> shape) => tape.Rent(Backend.FloatType, shape);
 
+    /// <summary>Workspace of the wide type, to be handed back with <see cref="Done"/>.</summary>
+    public Tensor WideWork(params ReadOnlySpan<long> shape) => tape.Rent(Backend.WideType, shape);
+
     /// <summary>Hands over a (part of a) gradient of an input.</summary>
     public void Give(int input, Tensor gradient) => tape.AddGradient(node.Inputs[input], gradient);
 

@@ -93,7 +93,7 @@ public static class GradientRules
         (RoutingPlan plan, GateResult gate, RouterSpec spec) = g.Argument<(RoutingPlan, GateResult, RouterSpec)>();
         (Parameter w1, Parameter w2) = (g.P(0), g.P(1));
         long rows = plan.Capacity, n = w2.Value.Shape[2], d = w2.Value.Shape[1];
-        (Tensor dZ, Tensor weightedA, Tensor dRowWeight) = (g.Work(rows, 2 * n), g.Work(rows, n), g.Work(rows));
+        (Tensor dZ, Tensor weightedA, Tensor dRowWeight) = (g.Work(rows, 2 * n), g.Work(rows, n), g.WideWork(rows));
         g.Backend.ExpertDownBackward(g.D, g.Saved(0), w2.Value, plan, dZ, weightedA, dRowWeight);
         g.Backend.ExpertDownWeightGrad(g.D, weightedA, plan, w2.Gradient);
         g.Done(weightedA);

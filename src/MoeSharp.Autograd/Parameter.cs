@@ -6,6 +6,7 @@ namespace MoeSharp.Autograd;
 public sealed class Parameter : IDisposable
 {
     private Tensor? _gradient;
+    private Tensor? _master;
 
     /// <summary>Takes ownership of a value.</summary>
     /// <param name="name">Full name, as in a checkpoint.</param>
@@ -28,10 +29,19 @@ public sealed class Parameter : IDisposable
     public Tensor Value { get; }
 
     /// <summary>
-    /// The accumulated gradient, shaped like <see cref="Value"/>. It keeps its memory for the parameter's life; it is made, filled with
+    /// The accumulated gradient, shaped like <see cref="Value"/>, of the wide type. It keeps its memory for the parameter's life; it is made, filled with
     /// zeros, when it is first asked for, so that a model that is only used for inference does not pay for it.
     /// </summary>
     public Tensor Gradient => _gradient ??= MakeGradient();
+
+    /// <summary>
+    /// The weights that an optimizer updates, in the wide type: <see cref="Value"/> itself where that is wide, else a copy made when it is
+    /// first asked for, of which Value is the rounding.
+    /// </summary>
+    public Tensor Master => Value.DType == Value.Backend.WideType ? Value : _master ??= MakeMaster();
+
+    /// <summary>Whether there are master weights apart from <see cref="Value"/>.</summary>
+    public bool HasMaster => _master is not null;
 
     /// <summary>Whether weight decay applies.</summary>
     public bool Decay { get; }
@@ -50,6 +60,7 @@ public sealed class Parameter : IDisposable
     {
         Value.Dispose();
         _gradient?.Dispose();
+        _master?.Dispose();
     }
 
     /// <summary>Prints name, dtype and shape.</summary>
@@ -60,9 +71,19 @@ public sealed class Parameter : IDisposable
         // A parameter outlives any scope that happens to be open when its gradient is first needed.
         using (TensorScope.Suspend())
         {
-            Tensor gradient = Value.Backend.Empty(Value.Shape, Value.DType);
+            Tensor gradient = Value.Backend.Empty(Value.Shape, Value.Backend.WideType);
             Value.Backend.Fill(gradient, 0);
             return gradient;
+        }
+    }
+
+    private Tensor MakeMaster()
+    {
+        using (TensorScope.Suspend())
+        {
+            Tensor master = Value.Backend.Empty(Value.Shape, Value.Backend.WideType);
+            master.FromDoubles(Value.ToDoubles());
+            return master;
         }
     }
 }

@@ -14,11 +14,12 @@ public sealed partial class Tape
         long t = logits.Shape[0];
         var result = new GateResult(
             Rent(DType.Int32, t, spec.TopK),
-            Float(t, spec.TopK),
+            Wide(t, spec.TopK),
             Rent(DType.Int32, spec.Columns),
-            Float(spec.Columns),
-            Float(1),
-            Float(1));
+            Rent(DType.Int32, RoutingPlan.Chunks(t), spec.Experts),
+            Wide(spec.Columns),
+            Wide(1),
+            Wide(1));
         Backend.Gate(logits.Value, selectionBias, spec, result);
         bool needs = Recording && logits.RequiresGradient;
         var node = new GateNode(
@@ -46,9 +47,9 @@ public sealed partial class Tape
             spec.Experts,
             Rent(DType.Int32, spec.Experts + 1L),
             Rent(DType.Int32, rows),
-            Float(rows),
+            Wide(rows),
             Rent(DType.Int32, t, spec.TopK));
-        Backend.Dispatch(gate.Result.Ids, gate.Result.Weights, plan);
+        Backend.Dispatch(gate.Result.Ids, gate.Result.Weights, gate.Result.ChunkCounts, plan);
         Tensor z = Float(rows, 2 * n), a = Float(rows, n);
         Backend.ExpertUp(x.Value, w1.Value, plan, z, a);
         Tensor y = Float(rows, d), output = Float(t, d);

@@ -40,7 +40,7 @@ public sealed partial class Tape
     /// <returns>[T, d].</returns>
     public Variable RmsNorm(Variable x, Parameter weight, double epsilon)
     {
-        Tensor y = RentLike(x.Value), inverseRms = Float(x.Shape[0]);
+        Tensor y = RentLike(x.Value), inverseRms = Wide(x.Shape[0]);
         Backend.RmsNorm(x.Value, weight.Value, epsilon, y, inverseRms);
         return Record(TapeOp.RmsNorm, y, [x], [weight], [inverseRms]);
     }
@@ -65,7 +65,7 @@ public sealed partial class Tape
     /// <returns>[B * QueryLength, H * HeadDim].</returns>
     public Variable Attention(Variable q, Variable k, Variable v, AttentionSpec spec)
     {
-        Tensor o = RentLike(q.Value), logSumExp = Float(q.Shape[0], spec.Heads);
+        Tensor o = RentLike(q.Value), logSumExp = Wide(q.Shape[0], spec.Heads);
         Backend.Attention(q.Value, k.Value, v.Value, spec, o, logSumExp);
         return Record(TapeOp.Attention, o, [q, k, v], [], [logSumExp], spec);
     }
@@ -120,11 +120,13 @@ public sealed partial class Tape
     /// <returns>[1].</returns>
     public Variable CrossEntropy(Variable logits, Tensor targets, out Tensor losses)
     {
-        Tensor mean = Float(1), logSumExp = Float(logits.Shape[0]);
-        losses = Float(logits.Shape[0]);
+        Tensor mean = Wide(1), logSumExp = Wide(logits.Shape[0]);
+        losses = Wide(logits.Shape[0]);
         Backend.CrossEntropy(logits.Value, targets, losses, logSumExp, mean);
         return Record(TapeOp.CrossEntropy, mean, [logits], [], [logSumExp], targets);
     }
 
     private Tensor Float(params ReadOnlySpan<long> shape) => _pool.Rent(Backend.FloatType, shape);
+
+    private Tensor Wide(params ReadOnlySpan<long> shape) => _pool.Rent(Backend.WideType, shape);
 }

@@ -157,7 +157,7 @@ public sealed class TensorPool : IDisposable
 
     private void PoisonBlock(Tensor memory)
     {
-        if (memory.DType == _backend.FloatType)
+        if (memory.DType == _backend.FloatType || memory.DType == _backend.WideType)
         {
             _backend.Fill(memory, double.NaN);
         }

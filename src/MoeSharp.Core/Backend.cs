@@ -53,6 +53,14 @@ public abstract partial class Backend : IDisposable
         return tensor;
     }
 
+    /// <summary>Allocates a tensor of <see cref="WideType"/> from doubles.</summary>
+    public Tensor WideFromDoubles(ReadOnlySpan<double> data, params ReadOnlySpan<long> shape)
+    {
+        Tensor tensor = Empty(new Shape(shape), WideType);
+        tensor.FromDoubles(data);
+        return tensor;
+    }
+
     /// <summary>Waits until all work submitted so far is done. Nothing to do on the CPU.</summary>
     public virtual void Synchronize()
     {

@@ -5,13 +5,11 @@ namespace MoeSharp.Cpu;
 
 /// <content>
 /// Gate, dispatch and combine. Tokens are independent in gate and combine; statistics are summed per chunk of <see cref="TokenChunk"/>
-/// tokens and the chunks added in order, in double. Dispatch is a counting sort over chunks of <see cref="DispatchChunk"/> tokens: every
+/// tokens and the chunks added in order, in double. Dispatch is a counting sort over chunks of <see cref="RoutingPlan.ChunkTokens"/> tokens: every
 /// chunk counts its experts, offsets run over experts and then chunks, and every chunk writes its own rows; exact and stable.
 /// </content>
 public sealed unsafe partial class CpuBackend
 {
-    /// <summary>Tokens per chunk of dispatch. The result is exact, so it decides nothing but speed.</summary>
-    internal const int DispatchChunk = 1024;
 
     /// <inheritdoc/>
     protected override void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result)
@@ -41,19 +39,32 @@ public sealed unsafe partial class CpuBackend
             }
         });
         SumGateStatistics(work, layout, result);
+        var counts = new DispatchWork
+        {
+            Ids = work.Ids, Next = Operands.Ints(result.ChunkCounts), Tokens = work.Rows, TopK = spec.TopK, Experts = spec.Experts,
+        };
+        Parallel.For((int)RoutingPlan.Chunks(work.Rows), counts, static (w, chunk) => w.Count(chunk));
     }
 
     /// <inheritdoc/>
-    protected override void DispatchCore(Tensor ids, Tensor weights, RoutingPlan plan)
+    protected override void DispatchCore(Tensor ids, Tensor weights, Tensor? chunkCounts, RoutingPlan plan)
     {
-        int chunks = (plan.Tokens + DispatchChunk - 1) / DispatchChunk;
+        int chunks = (int)RoutingPlan.Chunks(plan.Tokens);
         var work = new DispatchWork
         {
             Ids = Operands.Ints(ids), Weights = Operands.Floats(weights), SlotRow = Operands.Ints(plan.SlotRow),
             RowToken = Operands.Ints(plan.RowToken), RowWeight = Operands.Floats(plan.RowWeight),
             Next = (int*)Scratch.Shared(0, (long)chunks * plan.Experts), Tokens = plan.Tokens, TopK = plan.TopK, Experts = plan.Experts,
         };
-        Parallel.For(chunks, work, static (w, chunk) => w.Count(chunk));
+        if (chunkCounts is null)
+        {
+            Parallel.For(chunks, work, static (w, chunk) => w.Count(chunk));
+        }
+        else
+        {
+            Buffer.MemoryCopy((void*)chunkCounts.Pointer, work.Next, chunkCounts.ByteCount, chunkCounts.ByteCount);
+        }
+
         int* offsets = Operands.Ints(plan.Offsets);
         int row = 0;
         for (int expert = 0; expert < plan.Experts; expert++)

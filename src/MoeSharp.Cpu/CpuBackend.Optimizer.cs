@@ -37,11 +37,12 @@ public sealed unsafe partial class CpuBackend
         *Operands.Floats(factor) = maxNorm == 0 ? 1f : (float)Math.Min(1.0, maxNorm / (*Operands.Floats(norm) + 1e-6));
 
     /// <inheritdoc/>
-    protected override void AdamWCore(Tensor gradient, Tensor factor, AdamWStep step, Tensor parameter, Tensor firstMoment, Tensor secondMoment)
+    protected override void AdamWCore(
+        Tensor gradient, Tensor factor, AdamWStep step, Tensor master, Tensor firstMoment, Tensor secondMoment, Tensor parameter)
     {
         var work = new Operands
         {
-            A = Operands.Floats(gradient), B = Operands.Floats(parameter), C = Operands.Floats(firstMoment),
+            A = Operands.Floats(gradient), B = Operands.Floats(master), C = Operands.Floats(firstMoment),
             D = Operands.Floats(secondMoment), Count = parameter.ElementCount, Scalar = *Operands.Floats(factor),
         };
         Parallel.For(FlatChunks(work.Count), (Work: work, Step: step), static (state, chunk) =>
@@ -51,6 +52,10 @@ public sealed unsafe partial class CpuBackend
             int n = (int)Math.Min(ElementsPerChunk, w.Count - first);
             UpdateAdamW(w.A + first, w.Scalar, state.Step, w.B + first, w.C + first, w.D + first, n);
         });
+        if (master.Pointer != parameter.Pointer)
+        {
+            Buffer.MemoryCopy((void*)master.Pointer, (void*)parameter.Pointer, parameter.ByteCount, parameter.ByteCount);
+        }
     }
 
     private static void UpdateAdamW(float* gradient, float clip, AdamWStep step, float* parameter, float* first, float* second, int n)

@@ -1,9 +1,11 @@
+using MoeSharp.Core;
+
 namespace MoeSharp.Cpu;
 
 /// <summary>The two passes of dispatch over a chunk of tokens: count the rows per expert, then place them.</summary>
 internal unsafe struct DispatchWork
 {
-    private const int Chunk = CpuBackend.DispatchChunk;
+    private const int Chunk = RoutingPlan.ChunkTokens;
 
     /// <summary>[T, K].</summary>
     public int* Ids, SlotRow;

@@ -42,17 +42,17 @@ public abstract class ContractConformance<TCatalog>(Backend subject)
             ThrowsWith(op, tensor, Disposed);
             if (!tensor.AnyShape)
             {
-                ThrowsWith(op, tensor, backend => backend.Empty(new Shape([.. tensor.Shape, 1]), TypeOf(tensor)));
+                ThrowsWith(op, tensor, backend => backend.Empty(new Shape([.. tensor.Shape, 1]), tensor.TypeOn(Subject)));
             }
 
             if (!tensor.FreeWidth)
             {
-                ThrowsWith(op, tensor, backend => backend.Empty(new Shape([.. tensor.Shape[..^1], tensor.Shape[^1] + 1]), TypeOf(tensor)));
+                ThrowsWith(op, tensor, backend => backend.Empty(new Shape([.. tensor.Shape[..^1], tensor.Shape[^1] + 1]), tensor.TypeOn(Subject)));
             }
 
             Tensor Disposed(Backend backend)
             {
-                Tensor made = backend.Empty(new Shape(tensor.Shape), TypeOf(tensor));
+                Tensor made = backend.Empty(new Shape(tensor.Shape), tensor.TypeOn(Subject));
                 made.Dispose();
                 return made;
             }
@@ -65,8 +65,6 @@ public abstract class ContractConformance<TCatalog>(Backend subject)
     protected static OpCase Case(string name) => TCatalog.All.Single(op => op.Name == name);
 
     private static bool IsNotEmpty(OpTensor tensor) => new Shape(tensor.Shape).ElementCount > 0;
-
-    private DType TypeOf(OpTensor tensor) => tensor.IsInteger ? DType.Int32 : Subject.FloatType;
 
     private void ThrowsWith(OpCase op, OpTensor tensor, Func<Backend, Tensor> wrong)
     {

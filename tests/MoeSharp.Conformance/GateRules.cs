@@ -152,16 +152,16 @@ public abstract class GateRules(Backend subject)
     {
         long t = logits.Length / spec.Columns;
         bool biased = spec.SelectionBias != SelectionBias.None;
-        OpTensor[] biases = biased ? [OpTensor.In("bias", bias ?? new double[spec.Columns], spec.Columns)] : [];
+        OpTensor[] biases = biased ? [OpTensor.In("selectionBias", bias ?? new double[spec.Columns], spec.Columns)] : [];
         return new OpCase(
             "Gate",
             [
                 OpTensor.In("logits", logits, t, spec.Columns), .. biases, OpTensor.OutIds("ids", t, spec.TopK), OpTensor.Out("weights", t, spec.TopK),
-                OpTensor.OutIds("counts", spec.Columns), OpTensor.Out("probabilitySums", spec.Columns), OpTensor.Out("balanceLoss", 1), OpTensor.Out("zLoss", 1),
+                OpTensor.OutIds("counts", spec.Columns), OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(t), spec.Experts), OpTensor.Out("probabilitySums", spec.Columns), OpTensor.Out("balanceLoss", 1), OpTensor.Out("zLoss", 1),
             ],
             (backend, s) => backend.Gate(
-                s["logits"], biased ? s["bias"] : null, spec,
-                new GateResult(s["ids"], s["weights"], s["counts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"])),
+                s["logits"], biased ? s["selectionBias"] : null, spec,
+                new GateResult(s["ids"], s["weights"], s["counts"], s["chunkCounts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"])),
             Tolerance.Exact).RunOn(subject, Poison.Loud);
     }
 
@@ -173,9 +173,9 @@ public abstract class GateRules(Backend subject)
             [
                 OpTensor.In("logits", logits, t, spec.Columns), OpTensor.Ids("ids", Array.ConvertAll(forward["ids"], x => (int)x), t, spec.TopK),
                 OpTensor.In("dWeights", dWeights, t, spec.TopK), OpTensor.Ids("counts", Array.ConvertAll(forward["counts"], x => (int)x), spec.Columns),
-                OpTensor.In("dBalance", [0], 1), OpTensor.In("dZ", [0], 1), OpTensor.Out("dLogits", t, spec.Columns),
+                OpTensor.In("dBalanceLoss", [0], 1), OpTensor.In("dZLoss", [0], 1), OpTensor.Out("dLogits", t, spec.Columns),
             ],
-            (backend, s) => backend.GateBackward(s["logits"], s["ids"], s["dWeights"], s["counts"], s["dBalance"], s["dZ"], spec, s["dLogits"]),
+            (backend, s) => backend.GateBackward(s["logits"], s["ids"], s["dWeights"], s["counts"], s["dBalanceLoss"], s["dZLoss"], spec, s["dLogits"]),
             Tolerance.Exact).RunOn(subject, Poison.Loud)["dLogits"];
     }
 }

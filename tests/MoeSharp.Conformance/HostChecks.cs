@@ -26,7 +26,7 @@ public abstract class HostChecks(Backend subject)
         var spec = new RouterSpec { Experts = 2, TopK = 1 };
         using var scope = new TensorScope();
         var result = new GateResult(
-            subject.Empty(new Shape(1, 1), DType.Int32), subject.Empty(1, 1), subject.Empty(new Shape(2), DType.Int32), subject.Empty(2), subject.Empty(1), subject.Empty(1));
+            subject.Empty(new Shape(1, 1), DType.Int32), subject.Empty(1, 1), subject.Empty(new Shape(2), DType.Int32), subject.Empty(new Shape(1, 2), DType.Int32), subject.Empty(2), subject.Empty(1), subject.Empty(1));
         Tensor logits = subject.FromDoubles([1, 2], 1, 2), bias = subject.FromDoubles([0, 0], 2);
         Assert.Throws<ArgumentException>(() => subject.Gate(logits, bias, spec, result));
         Assert.Throws<ArgumentException>(() => subject.Gate(logits, null, spec with { SelectionBias = SelectionBias.Score }, result));

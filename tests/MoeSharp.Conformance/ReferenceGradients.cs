@@ -154,7 +154,7 @@ public sealed class ReferenceGradients
         // With fresh moments the corrected update is g / (|g| + eps).
         var step = new AdamWStep(0.5, 0.9, 0.95, 0, 0.1, 1);
         OpRun run = Differences.Run(
-            (b, t) => b.AdamW(t["g"], t["f"], step, t["p"], t["m"], t["v"]),
+            (b, t) => b.AdamW(t["g"], t["f"], step, t["p"], t["m"], t["v"], t["p"]),
             OpTensor.In("g", [4, -0.25], 2), OpTensor.In("f", [0.5], 1), OpTensor.InOut("p", [1, 1], 2), OpTensor.InOut("m", [0, 0], 2), OpTensor.InOut("v", [0, 0], 2));
         Assert.Equal([0.45, 1.45], run["p"].Select(x => Math.Round(x, 12)));
         Assert.Equal([0.2, -0.0125], run["m"].Select(x => Math.Round(x, 12)));

@@ -93,10 +93,10 @@ public sealed class ReferenceMoeGradients
         OpTensor[] bias = biased ? [OpTensor.In("b", Draw.Normals("bias", spec.Columns, 0.3), spec.Columns)] : [];
         return Differences.Run(
             (backend, t) => backend.Gate(
-                t["l"], biased ? t["b"] : null, spec, new GateResult(t["ids"], t["weights"], t["counts"], t["sums"], t["balance"], t["z"])),
+                t["l"], biased ? t["b"] : null, spec, new GateResult(t["ids"], t["weights"], t["counts"], t["chunkCounts"], t["sums"], t["balance"], t["z"])),
             [
                 OpTensor.In("l", logits, Tokens, spec.Columns), .. bias, OpTensor.OutIds("ids", Tokens, spec.TopK), OpTensor.Out("weights", Tokens, spec.TopK),
-                OpTensor.OutIds("counts", spec.Columns), OpTensor.Out("sums", spec.Columns), OpTensor.Out("balance", 1), OpTensor.Out("z", 1),
+                OpTensor.OutIds("counts", spec.Columns), OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(Tokens), spec.Experts), OpTensor.Out("sums", spec.Columns), OpTensor.Out("balance", 1), OpTensor.Out("z", 1),
             ]);
     }
 

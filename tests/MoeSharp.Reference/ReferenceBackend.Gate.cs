@@ -12,6 +12,7 @@ public sealed partial class ReferenceBackend
         double[] bias = selectionBias?.ToDoubles() ?? new double[spec.Columns];
         Floats(result.ProbabilitySums).Clear();
         Ints(result.Counts).Clear();
+        Ints(result.ChunkCounts).Clear();
         double squares = 0;
         for (int t = 0; t < tokens; t++)
         {
@@ -23,6 +24,10 @@ public sealed partial class ReferenceBackend
                 Ints(result.Ids)[(t * spec.TopK) + i] = SlotToId(chosen[i], spec);
                 Matrix(result.Weights)[t, i] = weights[i];
                 Ints(result.Counts)[spec.ColumnOf(chosen[i])]++;
+                if (chosen[i] < spec.Experts)
+                {
+                    Ints(result.ChunkCounts)[(t / RoutingPlan.ChunkTokens * spec.Experts) + chosen[i]]++;
+                }
             }
 
             AddProbabilities(Probabilities(z, spec), spec, Floats(result.ProbabilitySums));

@@ -6,7 +6,7 @@ namespace MoeSharp.Reference;
 public sealed partial class ReferenceBackend
 {
     /// <inheritdoc/>
-    protected override void DispatchCore(Tensor ids, Tensor weights, RoutingPlan plan)
+    protected override void DispatchCore(Tensor ids, Tensor weights, Tensor? chunkCounts, RoutingPlan plan)
     {
         Span<int> id = Ints(ids), offsets = Ints(plan.Offsets), slotRow = Ints(plan.SlotRow);
         slotRow.Fill(-1);

@@ -22,9 +22,10 @@ public sealed partial class ReferenceBackend
         Floats(factor)[0] = maxNorm == 0 ? 1 : Math.Min(1, maxNorm / (Floats(norm)[0] + 1e-6));
 
     /// <inheritdoc/>
-    protected override void AdamWCore(Tensor gradient, Tensor factor, AdamWStep step, Tensor parameter, Tensor firstMoment, Tensor secondMoment)
+    protected override void AdamWCore(
+        Tensor gradient, Tensor factor, AdamWStep step, Tensor master, Tensor firstMoment, Tensor secondMoment, Tensor parameter)
     {
-        Span<double> p = Floats(parameter), m = Floats(firstMoment), v = Floats(secondMoment);
+        Span<double> p = Floats(master), m = Floats(firstMoment), v = Floats(secondMoment);
         double correction1 = 1 - Math.Pow(step.Beta1, step.Step), correction2 = 1 - Math.Pow(step.Beta2, step.Step);
         for (int i = 0; i < p.Length; i++)
         {
@@ -34,5 +35,7 @@ public sealed partial class ReferenceBackend
             double update = m[i] / correction1 / (Math.Sqrt(v[i] / correction2) + step.Epsilon);
             p[i] -= step.LearningRate * (update + (step.WeightDecay * p[i]));
         }
+
+        p.CopyTo(Floats(parameter));
     }
 }

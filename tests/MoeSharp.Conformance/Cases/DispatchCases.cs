@@ -13,6 +13,8 @@ public sealed class DispatchCases : ICatalog
            from share in (double[])[0, 0.5, 0.75, 1]
            where k <= Math.Max(e, 2) && ((t + e + k) % 3 == 0 || t is 0 or 256 || share == 0.5)
            select Random($"T{t} E{e} K{k} null {share}", t, k, e, share, hot: false),
+        .. s_tokens.Select(t => Random($"T{t} E8 K2", t, 2, 8, 0.5, hot: false, counted: true)),
+        Random("T4096 E384 K8", 4096, 8, 384, 0.25, hot: false, counted: true), Random("T1000 E64 K8 hot", 1000, 8, 64, 0.5, hot: true, counted: true),
         Random("T4096 E8 K2", 4096, 2, 8, 0.5, hot: false), Random("T4096 E384 K8", 4096, 8, 384, 0.25, hot: false),
         Random("T4096 E64 K8 hot", 4096, 8, 64, 0.5, hot: true), Random("T257 E8 K2 hot", 257, 2, 8, 0, hot: true),
         Garbage(0, 4, 3), Garbage(33, 4, 3), Garbage(1000, 16, 7),
@@ -23,18 +25,18 @@ public sealed class DispatchCases : ICatalog
         [Random("T20000 E128 K8", 20_000, 8, 128, 0.5, hot: false), Random("T20000 E64 K4 hot", 20_000, 4, 64, 0.25, hot: true)];
 
     /// <summary>Dispatch of a given routing.</summary>
-    public static OpCase Dispatch(string name, Routing routing) => new(
-        $"Dispatch {name}",
+    public static OpCase Dispatch(string name, Routing routing, bool counted = false) => new(
+        $"Dispatch {name}{(counted ? " counted" : string.Empty)}",
         [
-            routing.IdsInput(), routing.WeightsInput(), OpTensor.OutIds("offsets", routing.Experts + 1),
+            routing.IdsInput(), routing.WeightsInput(), .. counted ? [routing.ChunkCountsInput()] : (OpTensor[])[], OpTensor.OutIds("offsets", routing.Experts + 1),
             OpTensor.OutIds("rowToken", routing.Capacity) with { Valid = routing.Rows },
             OpTensor.Out("rowWeight", routing.Capacity) with { Valid = routing.Rows }, OpTensor.OutIds("slotRow", routing.Tokens, routing.TopK),
         ],
-        (backend, t) => backend.Dispatch(t["ids"], t["weights"], routing.Plan(t)),
+        (backend, t) => backend.Dispatch(t["ids"], t["weights"], counted ? t["chunkCounts"] : null, routing.Plan(t)),
         Tolerance.Exact);
 
-    private static OpCase Random(string name, int t, int k, int e, double nullShare, bool hot) =>
-        Dispatch(name, Routing.Random(name, t, k, e, nullShare, 3, hot));
+    private static OpCase Random(string name, int t, int k, int e, double nullShare, bool hot, bool counted = false) =>
+        Dispatch(name, Routing.Random(name, t, k, e, nullShare, 3, hot), counted);
 
     /// <summary>Ids far outside of every range: none of them may get a row, or touch memory.</summary>
     private static OpCase Garbage(int t, int k, int e)

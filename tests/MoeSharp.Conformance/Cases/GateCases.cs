@@ -35,11 +35,12 @@ public sealed class GateCases : ICatalog
             [
                 OpTensor.In("logits", Logits(name, spec, t), t, spec.Columns), .. biased ? [bias] : (OpTensor[])[],
                 OpTensor.OutIds("ids", t, spec.TopK), OpTensor.Out("weights", t, spec.TopK), OpTensor.OutIds("counts", spec.Columns),
+                OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(t), spec.Experts),
                 OpTensor.Out("probabilitySums", spec.Columns), OpTensor.Out("balanceLoss", 1), OpTensor.Out("zLoss", 1),
             ],
             (backend, s) => backend.Gate(
                 s["logits"], biased ? s["selectionBias"] : null, spec,
-                new GateResult(s["ids"], s["weights"], s["counts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"])),
+                new GateResult(s["ids"], s["weights"], s["counts"], s["chunkCounts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"])),
             run => new GateErrors(spec, t, run["logits"]).Forward(run));
     }
 

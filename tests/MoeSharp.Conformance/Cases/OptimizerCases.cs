@@ -40,24 +40,25 @@ public sealed class OptimizerCases : ICatalog
             name,
             [
                 OpTensor.In("gradient", Draw.Normals(name + "g", n), n).OfAnyShape(), OpTensor.In("factor", [0.625], 1),
-                OpTensor.InOut("parameter", Draw.Normals(name + "p", n), n).OfAnyShape(),
+                OpTensor.InOut("master", Draw.Normals(name + "p", n), n).OfAnyShape(),
                 OpTensor.InOut("firstMoment", Draw.Normals(name + "m", n), n).OfAnyShape(),
-                OpTensor.InOut("secondMoment", Array.ConvertAll(Draw.Normals(name + "v", n), Math.Abs), n).OfAnyShape(),
+                OpTensor.InOut("secondMoment", Array.ConvertAll(Draw.Normals(name + "v", n), Math.Abs), n).OfAnyShape(), OpTensor.Out("parameter", n).OfAnyShape(),
             ],
-            (backend, t) => backend.AdamW(t["gradient"], t["factor"], arguments, t["parameter"], t["firstMoment"], t["secondMoment"]),
+            (backend, t) => backend.AdamW(t["gradient"], t["factor"], arguments, t["master"], t["firstMoment"], t["secondMoment"], t["parameter"]),
             run =>
             {
                 // The first moment is a difference of terms; its error, divided like the moment, is what the update inherits.
                 double[] m = run.Magnitudes()["firstMoment"];
+                double[] master = Tolerance.Each(n, i =>
+                {
+                    double root = Math.Sqrt(run["secondMoment"][i] / (1 - Math.Pow(0.95, step))) + 1e-8;
+                    double update = 1e-2 * m[i] / (1 - Math.Pow(0.9, step)) / root;
+                    return (Tolerance.Gamma(24) * update) + (Tolerance.Gamma(4) * Math.Abs(run.Before("master")[i]));
+                });
                 return new()
                 {
                     ["firstMoment"] = Tolerance.Sum(m, 6), ["secondMoment"] = Tolerance.Sum(run["secondMoment"], 8),
-                    ["parameter"] = Tolerance.Each(n, i =>
-                    {
-                        double root = Math.Sqrt(run["secondMoment"][i] / (1 - Math.Pow(0.95, step))) + 1e-8;
-                        double update = 1e-2 * m[i] / (1 - Math.Pow(0.9, step)) / root;
-                        return (Tolerance.Gamma(24) * update) + (Tolerance.Gamma(4) * Math.Abs(run.Before("parameter")[i]));
-                    }),
+                    ["master"] = master, ["parameter"] = master,
                 };
             });
     }

@@ -19,18 +19,18 @@ public sealed record ExpertLayer(double[] Output, double[] DX, double[] DW1, dou
         int rows = t * k;
         Tensor x = backend.FromDoubles(inputs.X, t, d), dOut = backend.FromDoubles(inputs.DOut, t, d);
         Tensor w1 = backend.FromDoubles(inputs.W1, e, 2 * n, d), w2 = backend.FromDoubles(inputs.W2, e, d, n);
-        Tensor id = backend.From<int>(ids, t, k), weight = backend.FromDoubles(weights, t, k);
+        Tensor id = backend.From<int>(ids, t, k), weight = backend.WideFromDoubles(weights, t, k);
         var plan = new RoutingPlan(
-            t, k, e, backend.Empty(new Shape(e + 1), DType.Int32), backend.Empty(new Shape(rows), DType.Int32), backend.Empty(rows),
+            t, k, e, backend.Empty(new Shape(e + 1), DType.Int32), backend.Empty(new Shape(rows), DType.Int32), backend.EmptyWide(rows),
             backend.Empty(new Shape(t, k), DType.Int32));
         Tensor z = backend.Empty(rows, 2 * n), a = backend.Empty(rows, n), y = backend.Empty(rows, d), output = backend.Empty(t, d);
-        backend.Dispatch(id, weight, plan);
+        backend.Dispatch(id, weight, null, plan);
         backend.ExpertUp(x, w1, plan, z, a);
         backend.ExpertDown(a, w2, plan, y);
         backend.Combine(y, x, id, weight, plan, spec, output);
 
-        Tensor dZ = backend.Empty(rows, 2 * n), dRowWeight = backend.Empty(rows), dXRows = backend.Empty(rows, d);
-        Tensor dX = backend.Empty(t, d), dWeights = backend.Empty(t, k), dW1 = backend.Empty(e, 2 * n, d), dW2 = backend.Empty(e, d, n);
+        Tensor dZ = backend.Empty(rows, 2 * n), dRowWeight = backend.EmptyWide(rows), dXRows = backend.Empty(rows, d);
+        Tensor dX = backend.Empty(t, d), dWeights = backend.EmptyWide(t, k), dW1 = backend.EmptyWide(e, 2 * n, d), dW2 = backend.EmptyWide(e, d, n);
         backend.Fill(dW1, 0);
         backend.Fill(dW2, 0);
         backend.ExpertDownBackward(dOut, z, w2, plan, dZ, a, dRowWeight);

@@ -23,6 +23,14 @@ public enum Role
 /// <param name="Data">Values of the first elements; empty for outputs. Floats are exact in binary32.</param>
 public sealed record OpTensor(string Name, Role Role, bool IsInteger, long[] Shape, double[] Data)
 {
+    // The parameters that the contract documents as wide, by their names.
+    private static readonly HashSet<string> s_wide =
+    [
+        "weights", "dWeights", "rowWeight", "dRowWeight", "probabilitySums", "balanceLoss", "zLoss", "dBalanceLoss", "dZLoss", "selectionBias",
+        "inverseRms", "dWeight", "dBias", "dTable", "dW1", "dW2", "dConstants", "losses", "logSumExp", "mean", "dMean",
+        "gradient", "factor", "norm", "master", "firstMoment", "secondMoment",
+    ];
+
     /// <summary>How many leading elements the op may read, or has to write; the rest is a tail that nobody may look at.</summary>
     public long Valid { get; init; } = new Shape(Shape).ElementCount;
 
@@ -31,6 +39,12 @@ public sealed record OpTensor(string Name, Role Role, bool IsInteger, long[] Sha
 
     /// <summary>Whether nothing else fixes the last dimension, so that another width is no mistake.</summary>
     public bool FreeWidth { get; init; }
+
+    /// <summary>Whether the contract wants the backend's wide type here.</summary>
+    public bool IsWide => !IsInteger && (s_wide.Contains(Name) || (Name.Length > 1 && Name[0] == 'g' && char.IsAsciiDigit(Name[1])));
+
+    /// <summary>The dtype of this tensor on a backend.</summary>
+    public DType TypeOn(Backend backend) => IsInteger ? DType.Int32 : IsWide ? backend.WideType : backend.FloatType;
 
     /// <summary>An input of floats.</summary>
     public static OpTensor In(string name, double[] data, params long[] shape) => new(name, Role.In, false, shape, data);

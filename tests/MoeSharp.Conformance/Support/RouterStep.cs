@@ -18,8 +18,8 @@ public sealed class RouterStep
         _router = backend.FromDoubles(golden.Router, c, golden.Hidden);
         Logits = backend.Empty(t, c);
         Result = new GateResult(
-            backend.Empty(new Shape(t, spec.TopK), DType.Int32), backend.Empty(t, spec.TopK), backend.Empty(new Shape(c), DType.Int32),
-            backend.Empty(c), backend.Empty(1), backend.Empty(1));
+            backend.Empty(new Shape(t, spec.TopK), DType.Int32), backend.EmptyWide(t, spec.TopK), backend.Empty(new Shape(c), DType.Int32),
+            backend.Empty(new Shape(RoutingPlan.Chunks(t), spec.Experts), DType.Int32), backend.EmptyWide(c), backend.EmptyWide(1), backend.EmptyWide(1));
         backend.Gemm(_x, _router, false, true, false, Logits);
         backend.Gate(Logits, null, spec, Result);
     }
@@ -34,10 +34,10 @@ public sealed class RouterStep
     public (double[] DX, double[] DRouter) Backward(double[] dWeights, double dBalance, double dZ)
     {
         Tensor dLogits = _backend.Empty(Logits.Shape, _backend.FloatType), dX = _backend.Empty(_x.Shape, _backend.FloatType);
-        Tensor dRouter = _backend.Empty(_router.Shape, _backend.FloatType);
+        Tensor dRouter = _backend.Empty(_router.Shape, _backend.WideType);
         _backend.GateBackward(
-            Logits, Result.Ids, _backend.FromDoubles(dWeights, Logits.Shape[0], _spec.TopK), Result.Counts,
-            _backend.FromDoubles([dBalance], 1), _backend.FromDoubles([dZ], 1), _spec, dLogits);
+            Logits, Result.Ids, _backend.WideFromDoubles(dWeights, Logits.Shape[0], _spec.TopK), Result.Counts,
+            _backend.WideFromDoubles([dBalance], 1), _backend.WideFromDoubles([dZ], 1), _spec, dLogits);
         _backend.Gemm(dLogits, _router, false, false, false, dX);
         _backend.Gemm(dLogits, _x, true, false, false, dRouter);
         return (dX.ToDoubles(), dRouter.ToDoubles());

@@ -93,5 +93,21 @@ public sealed class Routing
     /// <summary>Weights as an input.</summary>
     public OpTensor WeightsInput() => OpTensor.In("weights", Weights, Tokens, TopK);
 
+    /// <summary>Real slots per chunk of tokens and expert, as the gate counts them.</summary>
+    public OpTensor ChunkCountsInput()
+    {
+        long chunks = RoutingPlan.Chunks(Tokens);
+        var counts = new int[chunks * Experts];
+        for (int slot = 0; slot < Ids.Length; slot++)
+        {
+            if ((uint)Ids[slot] < (uint)Experts)
+            {
+                counts[(slot / TopK / RoutingPlan.ChunkTokens * Experts) + Ids[slot]]++;
+            }
+        }
+
+        return OpTensor.Ids("chunkCounts", counts, chunks, Experts);
+    }
+
     private OpTensor Tail(OpTensor tensor) => tensor with { Valid = Rows };
 }

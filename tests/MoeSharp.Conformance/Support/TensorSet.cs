@@ -38,7 +38,7 @@ public sealed class TensorSet : IDisposable
     private void Add(Backend backend, OpTensor description, Poison poison)
     {
         var shape = new Shape(description.Shape);
-        Tensor tensor = backend.Empty(shape, description.IsInteger ? DType.Int32 : backend.FloatType);
+        Tensor tensor = backend.Empty(shape, description.TypeOn(backend));
         _tensors.Add(description.Name, tensor);
         var values = new double[shape.ElementCount];
         Array.Fill(values, description.IsInteger ? poison.Integer : poison.Float);

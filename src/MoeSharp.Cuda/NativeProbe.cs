@@ -4,7 +4,12 @@ namespace MoeSharp.Cuda;
 /// <param name="Driver">Path or name that loaded, or null.</param>
 /// <param name="Nvrtc">Path or name that loaded, or null.</param>
 /// <param name="Attempts">Everything that was tried, in order.</param>
-public sealed record NativeProbeResult(string? Driver, string? Nvrtc, IReadOnlyList<ProbeAttempt> Attempts);
+public sealed record NativeProbeResult(string? Driver, string? Nvrtc, IReadOnlyList<ProbeAttempt> Attempts)
+{
+    /// <summary>The attempts for one library, a line each, for messages.</summary>
+    public string Tried(NativeLibraryKind library) => string.Concat(Attempts.Where(attempt => attempt.Library == library)
+        .Select(attempt => $"{Environment.NewLine}  {attempt.Path} ({attempt.Source}): {attempt.Result}"));
+}
 
 /// <summary>Looks for the CUDA driver and NVRTC in a fixed order and records every attempt.</summary>
 /// <remarks>

@@ -1,0 +1,18 @@
+namespace MoeSharp.Cuda.Native;
+
+/// <summary>CUresult, as far as the engine tells values apart.</summary>
+internal enum CudaError
+{
+    Success = 0,
+    InvalidValue = 1,
+    OutOfMemory = 2,
+    NoDevice = 100,
+    InvalidImage = 200,
+    NoBinaryForDevice = 209,
+    NotFound = 500,
+    NotReady = 600,
+    IllegalAddress = 700,
+    LaunchFailed = 719,
+    CaptureUnsupported = 900,
+    CaptureInvalidated = 901,
+}

@@ -13,8 +13,12 @@ public sealed class BackendPool : IDisposable
     /// <summary>The CPU backend with as many threads as there are processors.</summary>
     public Backend Cpu { get; } = new CpuBackend();
 
+    /// <summary>CUDA, on the emulator or a device; made when first used.</summary>
+    public CudaPool Cuda { get; } = new();
+
     public void Dispose()
     {
+        Cuda.Dispose();
         Reference.Dispose();
         Cpu.Dispose();
     }

@@ -1,0 +1,4 @@
+using MoeSharp.Kernels.Tests;
+using Xunit;
+
+[assembly: AssemblyFixture(typeof(KernelBuilds))]

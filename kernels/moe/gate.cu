@@ -1,0 +1,327 @@
+// Router logits to ids, combine weights and routing statistics.
+//
+// The problem: scores, biases, group limits, top-k with ties and copies of a shared null logit, three ways to normalise and the sums
+// of two losses, for rows that are short but many. The difficulty: top-k is a chain of K choices, the sums must not depend on
+// timing, and a lane must not index registers by data. The choice: a warp per token; a token's scores and integer keys stand in the
+// warp's part of shared memory, each lane owns the columns of its residue mod 32 and keeps its best key at hand, so a rank costs two warp
+// reductions and a rescan by one lane. Copies of a shared null logit are a factor on its exponential and one run in the choice. A
+// block takes a chunk of 256 tokens, adds its statistics up in a fixed order and leaves them to gate_finish, which adds the chunks.
+#include "moe/router.cuh"
+
+namespace {
+
+// What does not change from token to token.
+struct Router {
+    NullGroups nulls;
+    int experts, columns, topk, score, renormalize, bias_kind, groups, groups_kept, group_score, shared_logit;
+    float epsilon, scale;
+
+    __device__ __forceinline__ int copies(int column) const { return nulls.copies_of(column, experts, shared_logit); }
+};
+
+// A warp's part of shared memory.
+struct Work {
+    float* scores;         // [C] probabilities, or sigmoids
+    unsigned* keys;        // [C]
+    float* sums;           // [C] probabilities summed over this warp's tokens of the chunk
+    int* columns;          // [K] chosen, in rank order
+    int* ids;              // [K]
+    float* values;         // [K]
+    unsigned* group_keys;  // [groups]
+
+    __device__ __forceinline__ Work(float* start, const Router& r)
+        : scores(start),
+          keys(reinterpret_cast<unsigned*>(start + r.columns)),
+          sums(start + 2 * r.columns),
+          columns(reinterpret_cast<int*>(start + 3 * r.columns)),
+          ids(columns + r.topk),
+          values(start + 3 * r.columns + 2 * r.topk),
+          group_keys(reinterpret_cast<unsigned*>(values + r.topk)) {}
+};
+
+// Scores and keys of a token; its probabilities are added to the sums. A lane touches its own columns only. Without a score bias the
+// key is the logit (plus its bias): softmax and sigmoid order as their logits do, and logits cannot underflow or saturate into ties.
+// Returns logsumexp over all slots.
+__device__ __forceinline__ float score_token(const Router& r, const Work& work, const Float* logits, const float* bias, int lane) {
+    const bool is_softmax = r.score == SCORE_SOFTMAX, biased_score = r.bias_kind == BIAS_SCORE;
+    float largest = Max::identity();
+    for (int c = lane; c < r.columns; c += 32) {
+        const float logit = to_float(logits[c]);
+        work.scores[c] = logit;
+        work.keys[c] = key_of(r.bias_kind == BIAS_LOGIT ? logit + bias[c] : logit);
+        largest = fmaxf(largest, logit);
+    }
+    largest = reduce_warp<Max>(largest);
+    float exponentials = 0.0f, sigmoids = 0.0f;
+    for (int c = lane; c < r.columns; c += 32) {
+        const float logit = work.scores[c], exponential = expf(logit - largest), copies = static_cast<float>(r.copies(c));
+        const float score = is_softmax ? exponential : sigmoid(logit);
+        exponentials += copies * exponential;
+        sigmoids += copies * score;
+        work.scores[c] = score;
+    }
+    exponentials = reduce_warp<Sum>(exponentials);
+    const float total = is_softmax ? exponentials : reduce_warp<Sum>(sigmoids);
+    const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
+    for (int c = lane; c < r.columns; c += 32) {
+        const float probability = work.scores[c] * inverse, score = is_softmax ? probability : work.scores[c];
+        work.scores[c] = score;
+        work.sums[c] += probability;
+        if (biased_score) {
+            work.keys[c] = key_of(score + bias[c]);
+        }
+    }
+    return largest + logf(exponentials);
+}
+
+// The key by which a group of experts is ranked. Without a bias on the score the keys hold logits, and sigmoids are what is added.
+__device__ __forceinline__ unsigned group_key(const Router& r, const unsigned* keys, int size) {
+    unsigned first = keys[0], second = KEY_MASKED;
+    for (int i = 1; i < size; i++) {
+        const unsigned key = keys[i];
+        second = max(second, min(first, key));
+        first = max(first, key);
+    }
+    if (r.group_score == GROUP_MAX || size == 1) {
+        return first;
+    }
+    const bool holds_logits = r.score == SCORE_SIGMOID && r.bias_kind != BIAS_SCORE;
+    const float a = value_of(first), b = value_of(second);
+    return key_of(holds_logits ? sigmoid(a) + sigmoid(b) : a + b);
+}
+
+// Masks the experts outside the groups that the token may choose from; equal groups: the lower one stays.
+__device__ __forceinline__ void mask_groups(const Router& r, const Work& work, int lane) {
+    const int size = r.experts / r.groups;
+    __syncwarp();
+    for (int g = lane; g < r.groups; g += 32) {
+        work.group_keys[g] = group_key(r, work.keys + g * size, size);
+    }
+    __syncwarp();
+    for (int g = lane; g < r.groups; g += 32) {
+        const unsigned own = work.group_keys[g];
+        int better = 0;
+        for (int other = 0; other < r.groups; other++) {
+            const unsigned key = work.group_keys[other];
+            better += key > own || (key == own && other < g) ? 1 : 0;
+        }
+        for (int i = 0; better >= r.groups_kept && i < size; i++) {
+            work.keys[g * size + i] = KEY_MASKED;
+        }
+    }
+    __syncwarp();
+}
+
+// A lane's largest key and the lowest of its columns that has it.
+struct Best {
+    unsigned key;
+    unsigned column;
+
+    __device__ __forceinline__ Best(const unsigned* keys, int columns, int lane) : key(KEY_MASKED), column(lane) {
+        for (int c = lane; c < columns; c += 32) {
+            const unsigned other = keys[c];
+            column = other > key ? c : column;
+            key = max(key, other);
+        }
+    }
+};
+
+// The K slots of largest key in rank order; equal keys: the lower slot. All copies of a shared null logit compare equal and what
+// stands before them in the order is taken already, so they win one rank after another.
+__device__ __forceinline__ void choose(const Router& r, const Work& work, int lane) {
+    Best best(work.keys, r.columns, lane);
+    for (int rank = 0; rank < r.topk;) {
+        const unsigned key = __reduce_max_sync(ALL_LANES, best.key);
+        const int column = static_cast<int>(__reduce_min_sync(ALL_LANES, best.key == key ? best.column : 0xffffffffu));
+        if (column % 32 == lane) {
+            work.keys[column] = KEY_MASKED;
+            best = Best(work.keys, r.columns, lane);
+        }
+        const int run = min(r.topk - rank, r.copies(column));
+        const int id = column < r.experts ? column : -1 - r.nulls.first_of(column, r.experts, r.shared_logit);
+        for (int i = lane; i < run; i += 32) {
+            work.columns[rank + i] = column;
+            work.ids[rank + i] = id - i;
+        }
+        rank += run;
+    }
+    __syncwarp();
+}
+
+// Ids, combine weights and counts of a token. Normalised softmax weights come from the chosen logits alone and every sum runs in rank
+// order over the slots that take part, so a token with null slots gets the bits of a router without them.
+__device__ __forceinline__ void write_token(
+    const Router& r, const Work& work, const Float* logits, int* ids, float* weights, int* counts, int lane) {
+    const bool exponential = r.score == SCORE_SOFTMAX && r.renormalize != RENORMALIZE_NONE;
+    float largest = Max::identity();
+    for (int k = lane; k < r.topk; k += 32) {
+        const int id = work.ids[k], column = work.columns[k];
+        const bool included = takes_part(r.nulls.kind_of(id), r.renormalize);
+        const float value = exponential ? to_float(logits[column]) : work.scores[column];
+        ids[k] = id;
+        atomicAdd(&counts[column], 1);
+        work.values[k] = included ? value : exponential ? Max::identity() : 0.0f;
+        largest = included ? fmaxf(largest, value) : largest;
+    }
+    if (exponential) {
+        largest = reduce_warp<Max>(largest);
+        for (int k = lane; k < r.topk; k += 32) {
+            work.values[k] = takes_part(r.nulls.kind_of(work.ids[k]), r.renormalize) ? expf(work.values[k] - largest) : 0.0f;
+        }
+    }
+    __syncwarp();
+    float divisor = 1.0f;
+    if (r.renormalize != RENORMALIZE_NONE) {
+        divisor = 0.0f;
+        for (int k = 0; k < r.topk; k++) {
+            divisor += work.values[k];
+        }
+        divisor += exponential ? 0.0f : r.epsilon;
+    }
+    for (int k = lane; k < r.topk; k += 32) {
+        const bool is_zero = r.nulls.kind_of(work.ids[k]) == NULL_ZERO;
+        weights[k] = is_zero ? 0.0f : r.scale * (work.values[k] / divisor);
+    }
+    __syncwarp();
+}
+
+}  // namespace
+
+// ids, weights [T,K]; chunk_counts [chunks,E]; partials [chunks, 1 + C]: sum of squared logsumexps, then of probabilities;
+// null_counts [chunks, C - E]. Blocks are 1 to 32 warps; shared memory: 32 + C words, and per warp 3 C + 3 K + groups words.
+extern "C" __global__ void __launch_bounds__(1024) gate(
+    const Float* logits, const float* bias, int* ids, float* weights, int* chunk_counts, float* partials, int* null_counts, int tokens,
+    int experts, int columns, int topk, int score, int renormalize, float epsilon, float scale, int bias_kind, int groups,
+    int groups_kept, int group_score, int shared_logit, NULL_GROUP_PARAMETERS) {
+    DYNAMIC_SHARED(shared);
+    const Router r = {NULL_GROUPS, experts, columns, topk, score, renormalize, bias_kind, groups, groups_kept, group_score,
+                      shared_logit, epsilon, scale};
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    float* squares = reinterpret_cast<float*>(shared);
+    int* counts = reinterpret_cast<int*>(squares + 32);
+    const int stride = 3 * columns + 3 * topk + groups;
+    float* first_sums = squares + 32 + columns + 2 * columns;
+    const Work work(squares + 32 + columns + warp * stride, r);
+    const int chunks = (tokens + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
+    for (int chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
+        for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+            counts[c] = 0;
+        }
+        for (int c = lane; c < columns; c += 32) {
+            work.sums[c] = 0.0f;
+        }
+        __syncthreads();
+        float square = 0.0f;
+        const int end = min(tokens, (chunk + 1) * CHUNK_TOKENS);
+        for (int t = chunk * CHUNK_TOKENS + warp; t < end; t += warps) {
+            const Float* row = logits + static_cast<long long>(t) * columns;
+            const long long first = static_cast<long long>(t) * topk;
+            const float log_sum_exp = score_token(r, work, row, bias, lane);
+            square += log_sum_exp * log_sum_exp;
+            if (groups_kept < groups) {
+                mask_groups(r, work, lane);
+            }
+            choose(r, work, lane);
+            write_token(r, work, row, ids + first, weights + first, counts, lane);
+        }
+        if (lane == 0) {
+            squares[warp] = square;
+        }
+        __syncthreads();
+        float* partial = partials + static_cast<long long>(chunk) * (1 + columns);
+        for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+            float sum = 0.0f;
+            for (int w = 0; w < warps; w++) {
+                sum += first_sums[w * stride + c];
+            }
+            partial[1 + c] = sum;
+            if (c < experts) {
+                chunk_counts[static_cast<long long>(chunk) * experts + c] = counts[c];
+            } else {
+                null_counts[static_cast<long long>(chunk) * (columns - experts) + c - experts] = counts[c];
+            }
+        }
+        if (threadIdx.x == 0) {
+            float sum = 0.0f;
+            for (int w = 0; w < warps; w++) {
+                sum += squares[w];
+            }
+            partial[0] = sum;
+        }
+        __syncthreads();
+    }
+}
+
+namespace {
+
+__device__ __forceinline__ double sum_warp(double x) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1) {
+        x += __shfl_xor_sync(ALL_LANES, x, distance);
+    }
+    return x;
+}
+
+}  // namespace
+
+// Chunks to totals, in double: counts [C], probability_sums [C], balance_loss [1], z_loss [1]. One block of 32 warps: a warp adds every
+// 32nd chunk for 32 columns at a time, then warp 0 adds the warps. Shared memory: 1024 doubles and 1024 integers.
+extern "C" __global__ void __launch_bounds__(1024) gate_finish(
+    const float* partials, const int* null_counts, const int* chunk_counts, int* counts, float* probability_sums, float* balance_loss,
+    float* z_loss, int tokens, int experts, int columns, int topk, int average, int shared_logit, NULL_GROUP_PARAMETERS) {
+    DYNAMIC_SHARED(shared);
+    const NullGroups nulls = NULL_GROUPS;
+    double* warp_sums = reinterpret_cast<double*>(shared);
+    int* warp_counts = reinterpret_cast<int*>(warp_sums + 1024);
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int chunks = (tokens + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
+    double loads = 0.0, null_probability = 0.0, null_count = 0.0;
+    for (int first = 0; first < columns; first += 32) {
+        const int c = first + lane;
+        double sum = 0.0;
+        int count = 0;
+        for (int chunk = warp; c < columns && chunk < chunks; chunk += 32) {
+            sum += partials[static_cast<long long>(chunk) * (1 + columns) + 1 + c];
+            count += c < experts ? chunk_counts[static_cast<long long>(chunk) * experts + c]
+                                 : null_counts[static_cast<long long>(chunk) * (columns - experts) + c - experts];
+        }
+        warp_sums[threadIdx.x] = sum;
+        warp_counts[threadIdx.x] = count;
+        __syncthreads();
+        if (warp == 0 && c < columns) {
+            for (int w = 1; w < 32; w++) {
+                sum += warp_sums[32 * w + lane];
+                count += warp_counts[32 * w + lane];
+            }
+            counts[c] = count;
+            probability_sums[c] = static_cast<float>(sum);
+            if (c >= experts) {
+                null_count += count;
+            }
+            if (c >= experts && average) {
+                null_probability += nulls.copies_of(c, experts, shared_logit) * sum;
+            } else {
+                loads += count * sum;
+            }
+        }
+        __syncthreads();
+    }
+    if (warp == 0) {
+        double squares = 0.0;
+        for (int chunk = lane; chunk < chunks; chunk += 32) {
+            squares += partials[static_cast<long long>(chunk) * (1 + columns)];
+        }
+        squares = sum_warp(squares);
+        loads = sum_warp(loads);
+        null_probability = sum_warp(null_probability);
+        null_count = sum_warp(null_count);
+        if (lane == 0) {
+            // Null slots of equal load: each has its share of all null counts.
+            const int null_slots = nulls.slots();
+            const double balance = loads + (null_slots > 0 ? null_probability * null_count / null_slots : 0.0);
+            const double slots = tokens > 0 ? static_cast<double>(tokens) * topk : 1.0, rows = tokens > 0 ? tokens : 1.0;
+            *balance_loss = static_cast<float>((experts + null_slots) * (balance / slots) / rows);
+            *z_loss = static_cast<float>(squares / rows);
+        }
+    }
+}

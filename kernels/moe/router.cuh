@@ -1,0 +1,120 @@
+// What the routing kernels know of a RouterSpec: null slots, kinds, columns.
+//
+// The problem: an id below zero says which null slot was chosen, and its kind, its logit column and its number among the constants
+// follow from the spec. A table in device memory would need a copy from the host, which a captured graph must not contain. The choice:
+// the null groups travel as kernel arguments, eight words that the constant cache hands to every thread.
+#pragma once
+
+#include "common/dtype.cuh"
+#include "common/ptx.cuh"
+#include "common/reduce.cuh"
+
+// The values of the enums of RouterSpec.
+constexpr int SCORE_SOFTMAX = 0, SCORE_SIGMOID = 1;
+constexpr int NULL_ZERO = 0, NULL_IDENTITY = 1, NULL_CONSTANT = 2;
+constexpr int RENORMALIZE_NONE = 0, RENORMALIZE_CHOSEN = 1, RENORMALIZE_EXCEPT_ZERO = 2;
+constexpr int BIAS_NONE = 0, BIAS_SCORE = 1, BIAS_LOGIT = 2;
+constexpr int GROUP_MAX = 0, GROUP_TOP_TWO_SUM = 1;
+
+// Tokens whose counts and statistics are summed together: RoutingPlan.ChunkTokens.
+constexpr int CHUNK_TOKENS = 256;
+
+constexpr int MAX_NULL_GROUPS = 8;
+#define NULL_GROUP_PARAMETERS int null0, int null1, int null2, int null3, int null4, int null5, int null6, int null7
+#define NULL_GROUPS \
+    { { null0, null1, null2, null3, null4, null5, null6, null7 } }
+
+// Runs of null slots in slot order: copies * 4 + kind each, 0 behind the last.
+struct NullGroups {
+    int group[MAX_NULL_GROUPS];
+
+    // Null slots altogether.
+    __device__ __forceinline__ int slots() const {
+        int sum = 0;
+#pragma unroll
+        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
+            sum += group[g] >> 2;
+        }
+        return sum;
+    }
+
+    // Kind of the slot with an id; -1 for a real expert and for an id that no slot has.
+    __device__ __forceinline__ int kind_of(int id) const {
+        int slot = -1 - id, first = 0, kind = -1;
+#pragma unroll
+        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
+            int end = first + (group[g] >> 2);
+            kind = slot >= first && slot < end ? group[g] & 3 : kind;
+            first = end;
+        }
+        return kind;
+    }
+
+    // Number among the constant null slots of the slot with an id; -1 when it is none of them.
+    __device__ __forceinline__ int constant_of(int id) const {
+        int slot = -1 - id, first = 0, constants = 0, result = -1;
+#pragma unroll
+        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
+            int end = first + (group[g] >> 2);
+            bool constant = (group[g] & 3) == NULL_CONSTANT;
+            result = constant && slot >= first && slot < end ? constants + slot - first : result;
+            constants += constant ? end - first : 0;
+            first = end;
+        }
+        return result;
+    }
+
+    // Logit column of the slot with an id; -1 for an id that no slot has. With a shared null logit a group is one column.
+    __device__ __forceinline__ int column_of(int id, int experts, int shared_logit) const {
+        int slot = -1 - id, first = 0, column = -1;
+#pragma unroll
+        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
+            int end = first + (group[g] >> 2);
+            column = slot >= first && slot < end ? experts + (shared_logit ? g : slot) : column;
+            first = end;
+        }
+        return id < 0 ? column : id < experts ? id : -1;
+    }
+
+    // First null slot of a null column.
+    __device__ __forceinline__ int first_of(int column, int experts, int shared_logit) const {
+        int index = column - experts, first = 0;
+#pragma unroll
+        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
+            first += g < index ? group[g] >> 2 : 0;
+        }
+        return shared_logit ? first : index;
+    }
+
+    // Slots that read a column.
+    __device__ __forceinline__ int copies_of(int column, int experts, int shared_logit) const {
+        int index = shared_logit ? column - experts : -1, copies = 0;
+#pragma unroll
+        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
+            copies += g == index ? group[g] >> 2 : 0;
+        }
+        return index < 0 ? 1 : copies;
+    }
+};
+
+// Whether a chosen slot takes part in the sum that weights are divided by.
+__device__ __forceinline__ bool takes_part(int kind, int renormalize) {
+    return renormalize != RENORMALIZE_EXCEPT_ZERO || kind != NULL_ZERO;
+}
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+// Unsigned keys in the order of the floats: -0 equals 0; NaN is below every number and above MASKED, the key of a slot that may not be
+// chosen. So a choice by keys gives distinct valid slots whatever the logits hold.
+constexpr unsigned KEY_MASKED = 0, KEY_NAN = 1;
+
+__device__ __forceinline__ unsigned key_of(float x) {
+    unsigned bits = __float_as_uint(x + 0.0f);
+    unsigned ordered = bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
+    return x == x ? ordered : KEY_NAN;
+}
+
+// The float of a key; NaN for KEY_NAN.
+__device__ __forceinline__ float value_of(unsigned key) {
+    return __uint_as_float(key == KEY_NAN ? 0x7fc00000u : key ^ ((key >> 31) != 0 ? 0x80000000u : 0xffffffffu));
+}

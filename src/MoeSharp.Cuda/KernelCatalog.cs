@@ -19,7 +19,11 @@ public static partial class KernelCatalog
         return s_all.Contains(key with { Architecture = string.Empty });
     }
 
-    private static IEnumerable<KernelKey> Families() => [.. Dense()];
+    private static IEnumerable<KernelKey> Families() =>
+    [
+        .. Dense(),
+        .. Routing(),
+    ];
 
     /// <summary>A file in both float types.</summary>
     private static IEnumerable<KernelKey> BothTypes(string file, params (string Name, int Value)[] constants)

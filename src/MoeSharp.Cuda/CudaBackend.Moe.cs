@@ -9,7 +9,7 @@ namespace MoeSharp.Cuda;
 /// </content>
 public sealed partial class CudaBackend
 {
-    private const int RowThreads = 256;
+    private const int RoutingThreads = 256;
 
     // Shared memory that a block gets on every device from sm_80 on; more is asked for only when a single warp needs it.
     private const int CommonSharedBytes = 96 << 10;
@@ -65,7 +65,7 @@ public sealed partial class CudaBackend
         KernelArgument counts = chunkCounts is null ? scratch : chunkCounts;
         if (chunkCounts is null)
         {
-            LaunchShape shape = new(Blocks(chunks), RowThreads, experts * sizeof(int));
+            LaunchShape shape = new(Blocks(chunks), RoutingThreads, experts * sizeof(int));
             Launch(key, "dispatch_count", shape, ids, scratch, tokens, plan.TopK, experts);
         }
 
@@ -94,7 +94,7 @@ public sealed partial class CudaBackend
 
         var router = RouterArguments.Of(spec);
         bool vector = Vectorizable(width, y, x, output);
-        LaunchShape shape = RowShape(plan.Tokens, width, vector, out int lanes);
+        LaunchShape shape = TokenShape(plan.Tokens, width, vector, out int lanes);
         Launch(
             Key("moe/combine.cu"), vector ? "combine_vector" : "combine_scalar", shape,
             [y, x, ids, weights, plan.SlotRow, output, plan.Tokens, plan.TopK, width, lanes, router.HasIdentity ? 1 : 0, .. router.Nulls]);
@@ -112,7 +112,7 @@ public sealed partial class CudaBackend
 
         int tokens = (int)x.Shape[0], width = (int)x.Shape[1];
         bool vector = Vectorizable(width, x, constants, output);
-        LaunchShape shape = RowShape(tokens, width, vector, out int lanes);
+        LaunchShape shape = TokenShape(tokens, width, vector, out int lanes);
         Launch(
             Key("moe/constant_experts.cu"), vector ? "constant_experts_vector" : "constant_experts_scalar", shape,
             [x, mix, constants, ids, weights, output, tokens, spec.TopK, width, router.Constants, lanes, .. router.Nulls]);
@@ -135,11 +135,11 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>Blocks for rows of tokens: neighbouring threads share a token, tiles of columns lie along y.</summary>
-    private LaunchShape RowShape(int tokens, int width, bool vector, out int lanes)
+    private LaunchShape TokenShape(int tokens, int width, bool vector, out int lanes)
     {
         int perThread = vector ? 16 / FloatType.Size() : 1, threads = (width + perThread - 1) / perThread;
-        lanes = (int)Math.Min(RowThreads, BitOperations.RoundUpToPowerOf2((uint)threads));
-        int tokensPerBlock = RowThreads / lanes;
-        return new LaunchShape(Blocks(((long)tokens + tokensPerBlock - 1) / tokensPerBlock), RowThreads, 0, (threads + lanes - 1) / lanes);
+        lanes = (int)Math.Min(RoutingThreads, BitOperations.RoundUpToPowerOf2((uint)threads));
+        int tokensPerBlock = RoutingThreads / lanes;
+        return new LaunchShape(Blocks(((long)tokens + tokensPerBlock - 1) / tokensPerBlock), RoutingThreads, 0, (threads + lanes - 1) / lanes);
     }
 }

@@ -7,10 +7,10 @@ public sealed class DenseCases : ICatalog
 {
     public static IReadOnlyList<OpCase> All { get; } =
     [
-        .. Sizes((5, 3, 0), (7, 1, 9), (50, 33, 100), (3, 64, 40)).SelectMany(s => (OpCase[])[Embedding(s.A, s.B, s.C), EmbeddingBackward(s.A, s.B, s.C)]),
-        .. Pairs((0, 4), (1, 1), (3, 7), (17, 64), (5, 129), (600, 33)).SelectMany(s => (OpCase[])[RmsNorm(s.A, s.B), RmsNormBackward(s.A, s.B)]),
-        .. Ropes(),
-        .. Sizes((0, 5, 0), (1, 1, 0), (4, 7, 0), (33, 256, 3), (7, 1000, 7), (300, 17, 2)).SelectMany(s => (OpCase[])[CrossEntropy(s.A, s.B, s.C), CrossEntropyBackward(s.A, s.B, s.C, false)]),
+        .. Sizes((5, 3, 0), (7, 1, 9), (50, 33, 100), (3, 64, 40), (1, 8, 70), (700, 8, 2500)).SelectMany(s => (OpCase[])[Embedding(s.A, s.B, s.C), EmbeddingBackward(s.A, s.B, s.C)]),
+        .. Pairs((0, 4), (1, 1), (3, 7), (17, 64), (5, 129), (600, 33), (40, 256), (3, 1100)).SelectMany(s => (OpCase[])[RmsNorm(s.A, s.B), RmsNormBackward(s.A, s.B)]),
+        .. Ropes(), Rope("Rope far", [0, 1, -1, 65_535, 65_536, 1 << 20, -(1 << 20) - 3, 1 << 26], 5, 64, false, false, false),
+        .. Sizes((0, 5, 0), (1, 1, 0), (4, 7, 0), (33, 256, 3), (7, 1000, 7), (300, 17, 2), (3, 2100, 1)).SelectMany(s => (OpCase[])[CrossEntropy(s.A, s.B, s.C), CrossEntropyBackward(s.A, s.B, s.C, false)]),
         CrossEntropyBackward(9, 31, 2, true),
     ];
 
@@ -99,9 +99,15 @@ public sealed class DenseCases : ICatalog
     private static OpCase Rope(int t, int heads, int width, bool interleaved, bool inverse, bool inPlace)
     {
         string name = $"Rope T{t} H{heads}x{width}{(interleaved ? " interleaved" : string.Empty)}{(inverse ? " inverse" : string.Empty)}{(inPlace ? " in place" : string.Empty)}";
+        return Rope(name, Draw.Integers(name, t, 5000), heads, width, interleaved, inverse, inPlace);
+    }
+
+    private static OpCase Rope(string name, int[] at, int heads, int width, bool interleaved, bool inverse, bool inPlace)
+    {
+        int t = at.Length;
         var spec = new RopeSpec(width, 10000, interleaved);
         double[] x = Draw.Normals(name, t * heads * width);
-        OpTensor positions = OpTensor.Ids("positions", Draw.Integers(name, t, 5000), t);
+        OpTensor positions = OpTensor.Ids("positions", at, t);
         string source = inPlace ? "y" : "x";
         return new OpCase(
             name,

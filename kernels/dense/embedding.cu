@@ -3,9 +3,9 @@
 // The problem of the gradient: a table row gets the sum over all tokens of its id, a few rows of a text corpus get most of the tokens, and
 // the result must be the same bits each time, so no atomics. The choice: sort the token indices by id with a stable counting sort of 8
 // bits at a time (only indices move, V never enters but through the number of passes), cut the sorted order into runs of 32 tokens, and
-// let a block sum each run. A segment of equal ids that began in this run is added to the table here; a segment that began in an earlier
+// let a warp sum each run. A segment of equal ids that began in this run is added to the table here; a segment that began in an earlier
 // run goes to `heads`, one row per run, and the run where it began adds those rows in order, in a second launch. So each element of the table
-// has one writer, a frequent id is summed by many blocks, and tokens count in ascending order within a run. Rows without tokens are not touched.
+// has one writer, a frequent id is summed by many warps, and tokens count in ascending order within a run. Rows without tokens are not touched.
 // Cost: O(T log2(V) / 8) for the sort, O(T d) for the sums; independent of V otherwise.
 #include "common/ptx.cuh"
 #include "common/reduce.cuh"
@@ -15,7 +15,7 @@ constexpr int SORT_THREADS = 256;       // as many as there are digits
 constexpr int SORT_WARPS = SORT_THREADS / 32;
 constexpr int SORT_CHUNK = 1024;        // tokens that one block sorts
 constexpr int SORT_ROUNDS = SORT_CHUNK / SORT_THREADS;
-constexpr int RUN = 32;                 // sorted tokens that one block sums
+constexpr int RUN = 32;                 // sorted tokens that one warp sums, a lane for each
 
 // An id outside the table is an error that a kernel cannot throw: it counts as the nearest row.
 __device__ __forceinline__ int row_of(int id, int vocabulary) { return min(max(id, 0), vocabulary - 1); }
@@ -158,38 +158,68 @@ __device__ __forceinline__ void add_to(float* to, const Unit<N>& sum) {
     store_wide<N>(to, total);
 }
 
+// What the tokens of a segment add up to: into the table by the run where the segment begins, else beside it.
+template <int N>
+__device__ __forceinline__ void write_segment(float* d_table, float* heads, int row, int run, bool head, int width, int column, const Unit<N>& sum) {
+    if (head) {
+        store_wide<N>(heads + static_cast<long long>(run) * width + column, sum);
+    } else {
+        add_to<N>(d_table + static_cast<long long>(row) * width + column, sum);
+    }
+}
+
+// A warp takes a run and a tile of columns. Each lane knows one token of the run, so the rows of d_y are loaded several at a time.
 template <int N>
 __device__ __forceinline__ void sum_runs(
     const Float* d_y, const int* ids, const int* order, float* d_table, float* heads, int tokens, int vocabulary, int width) {
-    for_units<N>((tokens + RUN - 1) / RUN, width, [=](int run, int column) {
-        const int first = run * RUN, last = min(first + RUN, tokens);
-        int row = row_of(ids[order[first]], vocabulary);
-        bool head = first > 0 && row_of(ids[order[first - 1]], vocabulary) == row;
-        Unit<N> sum = zero_unit<N>();
-        for (int position = first; position < last; position++) {
-            const int token = order[position], next = row_of(ids[token], vocabulary);
-            if (next != row) {
-                if (head) {
-                    store_wide<N>(heads + static_cast<long long>(run) * width + column, sum);
-                } else {
-                    add_to<N>(d_table + static_cast<long long>(row) * width + column, sum);
-                }
-                head = false;
-                row = next;
-                sum = zero_unit<N>();
-            }
-            const Unit<N> x = load_unit<N>(d_y + static_cast<long long>(token) * width + column);
+    constexpr int AHEAD = 4;
+    const int lane = threadIdx.x % 32, warps = blockDim.x / 32, units = width / N;
+    const int runs = (tokens + RUN - 1) / RUN, tiles = (units + UNITS_PER_TILE - 1) / UNITS_PER_TILE;
+    const long long items = static_cast<long long>(runs) * tiles, stride = static_cast<long long>(gridDim.x) * warps;
+    for (long long item = static_cast<long long>(blockIdx.x) * warps + threadIdx.x / 32; item < items; item += stride) {
+        const int run = static_cast<int>(item / tiles), tile = static_cast<int>(item - static_cast<long long>(run) * tiles);
+        const int first = run * RUN, count = min(RUN, tokens - first);
+        const int own_token = order[min(first + lane, tokens - 1)], own_row = row_of(ids[own_token], vocabulary);
+        const int first_row = __shfl_sync(ALL_LANES, own_row, 0);
+        const bool continues = first > 0 && row_of(ids[order[first - 1]], vocabulary) == first_row;
+        for (int base = tile * UNITS_PER_TILE; base < min((tile + 1) * UNITS_PER_TILE, units); base += 32) {
+            const int column = (base + lane) * N;
+            const bool active = column < width;
+            int row = first_row;
+            bool head = continues;
+            Unit<N> sum = zero_unit<N>();
+            for (int begin = 0; begin < count; begin += AHEAD) {
+                Unit<N> x[AHEAD];
+                int rows[AHEAD];
 #pragma unroll
-            for (int i = 0; i < N; i++) {
-                sum.v[i] += x.v[i];
+                for (int i = 0; i < AHEAD; i++) {
+                    const int from = min(begin + i, count - 1), token = __shfl_sync(ALL_LANES, own_token, from);
+                    rows[i] = __shfl_sync(ALL_LANES, own_row, from);
+                    x[i] = active ? load_unit<N>(d_y + static_cast<long long>(token) * width + column) : zero_unit<N>();
+                }
+#pragma unroll
+                for (int i = 0; i < AHEAD; i++) {
+                    if (begin + i < count) {
+                        if (rows[i] != row) {
+                            if (active) {
+                                write_segment<N>(d_table, heads, row, run, head, width, column, sum);
+                            }
+                            head = false;
+                            row = rows[i];
+                            sum = zero_unit<N>();
+                        }
+#pragma unroll
+                        for (int j = 0; j < N; j++) {
+                            sum.v[j] += x[i].v[j];
+                        }
+                    }
+                }
+            }
+            if (active) {
+                write_segment<N>(d_table, heads, row, run, head, width, column, sum);
             }
         }
-        if (head) {
-            store_wide<N>(heads + static_cast<long long>(run) * width + column, sum);
-        } else {
-            add_to<N>(d_table + static_cast<long long>(row) * width + column, sum);
-        }
-    });
+    }
 }
 
 // d_table[vocabulary, width] += the segments that begin in each run; heads[runs, width] = the rest of those that began before.

@@ -7,11 +7,16 @@ namespace MoeSharp.Conformance;
 /// A score is a dot product of HeadDim terms, so it is off by gamma(HeadDim + 2) * scale * sum |q k| =: e. exp turns that into a
 /// relative error of p, beside the rounding of its argument (at most the spread of the scores) and the sum over the keys.
 /// What is summed with p as factor inherits the largest relative error of the row.
+/// A backend in bfloat16 rounds the probabilities before they are multiplied with v or dO, and dS before it is multiplied with k or q:
+/// tensor cores take bfloat16. Nothing else is rounded in between.
 /// </remarks>
 public sealed class AttentionErrors(AttentionSpec spec, OpRun run)
 {
     private readonly int _width = spec.Heads * spec.HeadDim;
     private readonly int _keyWidth = spec.KeyValueHeads * spec.HeadDim;
+
+    // Relative error of a factor that goes through the tensor cores.
+    private readonly double _factor = run.IsNarrow ? Tolerance.U16 : 0;
 
     /// <summary>Bounds of o and logSumExp.</summary>
     public Dictionary<string, double[]> Forward()
@@ -28,7 +33,7 @@ public sealed class AttentionErrors(AttentionSpec spec, OpRun run)
                 double p = Math.Exp(Score(query, head, key, absolute: false) - lse);
                 for (int i = 0; i < spec.HeadDim; i++)
                 {
-                    o[Query(query, head, i)] += (2 * relative * p * Math.Abs(run["v"][Key(key, head, i)])) + Tolerance.Tiny;
+                    o[Query(query, head, i)] += (((2 * relative) + _factor) * (1 + _factor) * p * Math.Abs(run["v"][Key(key, head, i)])) + Tolerance.Tiny;
                 }
             }
         }
@@ -52,11 +57,13 @@ public sealed class AttentionErrors(AttentionSpec spec, OpRun run)
                 // dS = p (<dO, v> - <dO, o>): every factor is off by at most the same relative error of its magnitudes.
                 double p = Math.Exp(Score(query, head, key, absolute: false) - lse);
                 double dScore = 2 * relative * p * (own + AbsoluteDot("dO", Query(query, head, 0), "v", Key(key, head, 0))) * spec.Scale;
+                double exact = p * spec.Scale * Math.Abs(Dot("dO", Query(query, head, 0), "v", Key(key, head, 0)) - Dot("dO", Query(query, head, 0), "o", Query(query, head, 0)));
+                dScore += _factor * (exact + dScore);
                 for (int i = 0; i < spec.HeadDim; i++)
                 {
                     dQ[Query(query, head, i)] += (dScore * Math.Abs(run["k"][Key(key, head, i)])) + Tolerance.Tiny;
                     dK[Key(key, head, i)] += (dScore * Math.Abs(run["q"][Query(query, head, i)])) + Tolerance.Tiny;
-                    dV[Key(key, head, i)] += (relative * p * Math.Abs(run["dO"][Query(query, head, i)])) + Tolerance.Tiny;
+                    dV[Key(key, head, i)] += ((relative + (_factor * (1 + relative))) * p * Math.Abs(run["dO"][Query(query, head, i)])) + Tolerance.Tiny;
                 }
             }
         }
@@ -87,6 +94,17 @@ public sealed class AttentionErrors(AttentionSpec spec, OpRun run)
         }
 
         return spec.Scale * sum;
+    }
+
+    private double Dot(string a, int firstA, string b, int firstB)
+    {
+        double sum = 0;
+        for (int i = 0; i < spec.HeadDim; i++)
+        {
+            sum += run[a][firstA + i] * run[b][firstB + i];
+        }
+
+        return sum;
     }
 
     private double AbsoluteDot(string a, int firstA, string b, int firstB)

@@ -106,21 +106,22 @@ public sealed class DenseCases : ICatalog
     {
         int t = at.Length;
         var spec = new RopeSpec(width, 10000, interleaved);
-        double[] x = Draw.Normals(name, t * heads * width);
+        double[] data = Draw.Normals(name, t * heads * width);
         OpTensor positions = OpTensor.Ids("positions", at, t);
         string source = inPlace ? "y" : "x";
         return new OpCase(
             name,
             inPlace
-                ? [positions, OpTensor.InOut("y", x, t, heads * width)]
-                : [OpTensor.In("x", x, t, heads * width), positions, OpTensor.Out("y", t, heads * width)],
+                ? [positions, OpTensor.InOut("y", data, t, heads * width)]
+                : [OpTensor.In("x", data, t, heads * width), positions, OpTensor.Out("y", t, heads * width)],
             (backend, set) => backend.Rope(set[source], set["positions"], spec, inverse, set["y"]),
 
             // A rotation keeps |a|^2 + |b|^2, and |a cos| + |b sin| <= |a| + |b|; sine and cosine are accurate at any angle.
             run => new()
             {
-                ["y"] = Tolerance.Each(x.Length, i =>
+                ["y"] = Tolerance.Each(data.Length, i =>
                 {
+                    double[] x = inPlace ? run.Before("y") : run["x"];
                     int head = i / width * width, inHead = i % width;
                     int partner = interleaved ? inHead ^ 1 : (inHead + (width / 2)) % width;
                     return Tolerance.Gamma(Tolerance.Function + 2) * (Math.Abs(x[i]) + Math.Abs(x[head + partner]));
@@ -170,7 +171,7 @@ public sealed class DenseCases : ICatalog
                 // exp(l - lse): the difference is rounded, and exp turns that into a relative error.
                 ["dLogits"] = Tolerance.Each(t * v, i =>
                 {
-                    double difference = logits[i] - lse[i / v], scale = 0.7 / Math.Max(1, t - ignored);
+                    double difference = (inPlace ? run.Before(source) : run[source])[i] - lse[i / v], scale = 0.7 / Math.Max(1, t - ignored);
                     double oneHot = targets[i / v] == i % v ? 1 : 0;
                     return scale * ((Math.Exp(difference) * Tolerance.Gamma(Math.Abs(difference) + Tolerance.Function + 4)) + (oneHot * Tolerance.Gamma(4)));
                 }),

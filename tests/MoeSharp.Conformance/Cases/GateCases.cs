@@ -58,7 +58,7 @@ public sealed class GateCases : ICatalog
             ],
             (backend, s) => backend.GateBackward(
                 s["logits"], s["ids"], s["dWeights"], s["counts"], s["dBalanceLoss"], s["dZLoss"], spec, s["dLogits"]),
-            run => new() { ["dLogits"] = new GateErrors(spec, t, logits).Backward(run, 0.75, 0.5) });
+            run => new() { ["dLogits"] = new GateErrors(spec, t, run["logits"]).Backward(run, 0.75, 0.5) });
     }
 
     private static double[] Logits(string name, RouterSpec spec, int t) => Draw.Grid(name + "logits", (long)t * spec.Columns, 1.5);

@@ -15,6 +15,16 @@ namespace MoeSharp.Conformance;
 public sealed record OpCase(
     string Name, IReadOnlyList<OpTensor> Tensors, Action<Backend, TensorSet> Call, Func<OpRun, Dictionary<string, double[]>> Bounds)
 {
+    /// <summary>The float type of the subject that this case is for.</summary>
+    public DType FloatType { get; init; } = DType.Float32;
+
+    /// <summary>The same case for a subject that stores floats in a type: the oracle gets the numbers that the subject can hold.</summary>
+    public OpCase For(DType type) => type != DType.BFloat16 ? this : this with
+    {
+        FloatType = type,
+        Tensors = [.. Tensors.Select(tensor => tensor.IsInteger || tensor.IsWide ? tensor : tensor with { Data = Array.ConvertAll(tensor.Data, Tolerance.ToBFloat16) })],
+    };
+
     /// <summary>What the op writes.</summary>
     public IEnumerable<OpTensor> Outputs => Tensors.Where(tensor => tensor.Role != Role.In);
 
@@ -38,6 +48,9 @@ public sealed record OpCase(
 /// <summary>The values of all tensors after a run.</summary>
 public sealed class OpRun(OpCase op, IReadOnlyDictionary<string, double[]> after)
 {
+    /// <summary>Whether the subject rounds what it stores in its float type to bfloat16.</summary>
+    public bool IsNarrow => op.FloatType == DType.BFloat16;
+
     /// <summary>The values of a tensor after the run (for an input: its data).</summary>
     public double[] this[string name] => after[name];
 

@@ -40,8 +40,11 @@ public sealed record OpTensor(string Name, Role Role, bool IsInteger, long[] Sha
     /// <summary>Whether nothing else fixes the last dimension, so that another width is no mistake.</summary>
     public bool FreeWidth { get; init; }
 
+    /// <summary>Made wide where the contract takes either float type.</summary>
+    public bool MadeWide { get; init; }
+
     /// <summary>Whether the contract wants the backend's wide type here.</summary>
-    public bool IsWide => !IsInteger && (s_wide.Contains(Name) || (Name.Length > 1 && Name[0] == 'g' && char.IsAsciiDigit(Name[1])));
+    public bool IsWide => !IsInteger && (MadeWide || s_wide.Contains(Name) || (Name.Length > 1 && Name[0] == 'g' && char.IsAsciiDigit(Name[1])));
 
     /// <summary>The dtype of this tensor on a backend.</summary>
     public DType TypeOn(Backend backend) => IsInteger ? DType.Int32 : IsWide ? backend.WideType : backend.FloatType;

@@ -2,7 +2,7 @@
 #include "moe/token_sum.cuh"
 
 // 16 bytes of a row per thread: rows are aligned and whole vectors. Threads 256.
-extern "C" __global__ void __launch_bounds__(256) combine_vector(
+extern "C" __global__ void __launch_bounds__(256, 3) combine_vector(
     const Float* y, const Float* x, const int* ids, const float* weights, const int* slot_row, Float* output, int tokens, int topk,
     int width, int lanes, int has_identity, NULL_GROUP_PARAMETERS) {
     const NullGroups nulls = NULL_GROUPS;

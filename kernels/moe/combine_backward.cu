@@ -3,7 +3,7 @@
 #include "moe/token_sum.cuh"
 
 // 16 bytes of a row per thread: rows are aligned and whole vectors. Threads 256.
-extern "C" __global__ void __launch_bounds__(256) combine_backward_vector(
+extern "C" __global__ void __launch_bounds__(256, 3) combine_backward_vector(
     const Float* dx_rows, const Float* d_out, const int* ids, const float* weights, const int* slot_row, Float* dx, int tokens, int topk,
     int width, int lanes, int has_identity, NULL_GROUP_PARAMETERS) {
     const NullGroups nulls = NULL_GROUPS;
@@ -11,7 +11,7 @@ extern "C" __global__ void __launch_bounds__(256) combine_backward_vector(
 }
 
 // One number of a row per thread, for any width and alignment.
-extern "C" __global__ void __launch_bounds__(256) combine_backward_scalar(
+extern "C" __global__ void __launch_bounds__(256, 1) combine_backward_scalar(
     const Float* dx_rows, const Float* d_out, const int* ids, const float* weights, const int* slot_row, Float* dx, int tokens, int topk,
     int width, int lanes, int has_identity, NULL_GROUP_PARAMETERS) {
     const NullGroups nulls = NULL_GROUPS;
@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(256) combine_backward_scalar(
 }
 
 // d_weights [T,K]; a warp per token. The inner product of a token is taken once, and only when one of its slots is an identity null.
-extern "C" __global__ void __launch_bounds__(256) combine_backward_weights(
+extern "C" __global__ void __launch_bounds__(256, 4) combine_backward_weights(
     const float* d_row_weight, const Float* d_out, const Float* x, const int* ids, const int* slot_row, float* d_weights, int tokens,
     int topk, int width, NULL_GROUP_PARAMETERS) {
     const NullGroups nulls = NULL_GROUPS;

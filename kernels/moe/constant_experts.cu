@@ -53,7 +53,7 @@ __device__ __forceinline__ void add_constants(
 }  // namespace
 
 // 16 bytes of a row per thread: rows are aligned and whole vectors. Threads 256.
-extern "C" __global__ void __launch_bounds__(256, 1) constant_experts_vector(
+extern "C" __global__ void __launch_bounds__(256, 3) constant_experts_vector(
     const Float* x, const Float* mix, const Float* constants, const int* ids, const float* weights, Float* output, int tokens, int topk,
     int width, int constant_slots, int lanes, NULL_GROUP_PARAMETERS) {
     const NullGroups nulls = NULL_GROUPS;

@@ -155,7 +155,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) dispatch(
 }
 
 // counts [chunks,E]: real slots of every chunk of 256 tokens. Shared memory: E words.
-extern "C" __global__ void __launch_bounds__(256) dispatch_count(const int* ids, int* counts, int tokens, int topk, int experts) {
+extern "C" __global__ void __launch_bounds__(256, 1) dispatch_count(const int* ids, int* counts, int tokens, int topk, int experts) {
     DYNAMIC_SHARED(shared);
     int* sums = reinterpret_cast<int*>(shared);
     const int chunks = (tokens + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
@@ -182,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(256) dispatch_count(const int* ids,
 
 // before [chunks+1,E]: rows of every expert before each chunk, and at the end all of them. A block of 32 warps takes 32 experts; a warp
 // takes a run of chunks. Shared memory: 1024 integers.
-extern "C" __global__ void __launch_bounds__(1024) dispatch_prefix(const int* counts, int* before, int chunks, int experts) {
+extern "C" __global__ void __launch_bounds__(1024, 1) dispatch_prefix(const int* counts, int* before, int chunks, int experts) {
     DYNAMIC_SHARED(shared);
     int* sums = reinterpret_cast<int*>(shared);
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

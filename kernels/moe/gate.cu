@@ -26,6 +26,7 @@ struct Work {
     float* sums;           // [C] probabilities summed over this warp's tokens of the chunk
     int* columns;          // [K] chosen, in rank order
     int* ids;              // [K]
+    int* kinds;            // [K] of nulls, -1 for real experts
     float* values;         // [K]
     unsigned* group_keys;  // [groups]
 
@@ -35,7 +36,8 @@ struct Work {
           sums(start + 2 * r.columns),
           columns(reinterpret_cast<int*>(start + 3 * r.columns)),
           ids(columns + r.topk),
-          values(start + 3 * r.columns + 2 * r.topk),
+          kinds(ids + r.topk),
+          values(start + 3 * r.columns + 3 * r.topk),
           group_keys(reinterpret_cast<unsigned*>(values + r.topk)) {}
 };
 
@@ -137,11 +139,16 @@ __device__ __forceinline__ void choose(const Router& r, const Work& work, int la
             work.keys[column] = KEY_MASKED;
             best = Best(work.keys, r.columns, lane);
         }
-        const int run = min(r.topk - rank, r.copies(column));
-        const int id = column < r.experts ? column : -1 - r.nulls.first_of(column, r.experts, r.shared_logit);
+        int run = 1, id = column, kind = -1;
+        if (column >= r.experts) {
+            run = min(r.topk - rank, r.copies(column));
+            id = -1 - r.nulls.first_of(column, r.experts, r.shared_logit);
+            kind = r.nulls.kind_of(id);
+        }
         for (int i = lane; i < run; i += 32) {
             work.columns[rank + i] = column;
             work.ids[rank + i] = id - i;
+            work.kinds[rank + i] = kind;
         }
         rank += run;
     }
@@ -155,10 +162,10 @@ __device__ __forceinline__ void write_token(
     const bool exponential = r.score == SCORE_SOFTMAX && r.renormalize != RENORMALIZE_NONE;
     float largest = Max::identity();
     for (int k = lane; k < r.topk; k += 32) {
-        const int id = work.ids[k], column = work.columns[k];
-        const bool included = takes_part(r.nulls.kind_of(id), r.renormalize);
+        const int column = work.columns[k];
+        const bool included = takes_part(work.kinds[k], r.renormalize);
         const float value = exponential ? to_float(logits[column]) : work.scores[column];
-        ids[k] = id;
+        ids[k] = work.ids[k];
         atomicAdd(&counts[column], 1);
         work.values[k] = included ? value : exponential ? Max::identity() : 0.0f;
         largest = included ? fmaxf(largest, value) : largest;
@@ -166,7 +173,7 @@ __device__ __forceinline__ void write_token(
     if (exponential) {
         largest = reduce_warp<Max>(largest);
         for (int k = lane; k < r.topk; k += 32) {
-            work.values[k] = takes_part(r.nulls.kind_of(work.ids[k]), r.renormalize) ? expf(work.values[k] - largest) : 0.0f;
+            work.values[k] = takes_part(work.kinds[k], r.renormalize) ? expf(work.values[k] - largest) : 0.0f;
         }
     }
     __syncwarp();
@@ -179,8 +186,7 @@ __device__ __forceinline__ void write_token(
         divisor += exponential ? 0.0f : r.epsilon;
     }
     for (int k = lane; k < r.topk; k += 32) {
-        const bool is_zero = r.nulls.kind_of(work.ids[k]) == NULL_ZERO;
-        weights[k] = is_zero ? 0.0f : r.scale * (work.values[k] / divisor);
+        weights[k] = work.kinds[k] == NULL_ZERO ? 0.0f : r.scale * (work.values[k] / divisor);
     }
     __syncwarp();
 }
@@ -188,8 +194,8 @@ __device__ __forceinline__ void write_token(
 }  // namespace
 
 // ids, weights [T,K]; chunk_counts [chunks,E]; partials [chunks, 1 + C]: sum of squared logsumexps, then of probabilities;
-// null_counts [chunks, C - E]. Blocks are 1 to 32 warps; shared memory: 32 + C words, and per warp 3 C + 3 K + groups words.
-extern "C" __global__ void __launch_bounds__(1024) gate(
+// null_counts [chunks, C - E]. Blocks are 1 to 32 warps; shared memory: 32 + C words, and per warp 3 C + 4 K + groups words.
+extern "C" __global__ void __launch_bounds__(1024, 1) gate(
     const Float* logits, const float* bias, int* ids, float* weights, int* chunk_counts, float* partials, int* null_counts, int tokens,
     int experts, int columns, int topk, int score, int renormalize, float epsilon, float scale, int bias_kind, int groups,
     int groups_kept, int group_score, int shared_logit, NULL_GROUP_PARAMETERS) {
@@ -199,7 +205,7 @@ extern "C" __global__ void __launch_bounds__(1024) gate(
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     float* squares = reinterpret_cast<float*>(shared);
     int* counts = reinterpret_cast<int*>(squares + 32);
-    const int stride = 3 * columns + 3 * topk + groups;
+    const int stride = 3 * columns + 4 * topk + groups;
     float* first_sums = squares + 32 + columns + 2 * columns;
     const Work work(squares + 32 + columns + warp * stride, r);
     const int chunks = (tokens + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
@@ -266,7 +272,7 @@ __device__ __forceinline__ double sum_warp(double x) {
 
 // Chunks to totals, in double: counts [C], probability_sums [C], balance_loss [1], z_loss [1]. One block of 32 warps: a warp adds every
 // 32nd chunk for 32 columns at a time, then warp 0 adds the warps. Shared memory: 1024 doubles and 1024 integers.
-extern "C" __global__ void __launch_bounds__(1024) gate_finish(
+extern "C" __global__ void __launch_bounds__(1024, 1) gate_finish(
     const float* partials, const int* null_counts, const int* chunk_counts, int* counts, float* probability_sums, float* balance_loss,
     float* z_loss, int tokens, int experts, int columns, int topk, int average, int shared_logit, NULL_GROUP_PARAMETERS) {
     DYNAMIC_SHARED(shared);

@@ -150,7 +150,7 @@ __device__ __forceinline__ void sigmoid_row(
 
 // logits, d_logits [T,C]; ids, d_weights [T,K]; counts [C]; d_balance_loss, d_z_loss [1]; T >= 1. Blocks of 1 to 8 warps; shared
 // memory: 1 + C words, and per warp 2 C + 3 K words.
-extern "C" __global__ void __launch_bounds__(256) gate_backward(
+extern "C" __global__ void __launch_bounds__(256, 3) gate_backward(
     const Float* logits, const int* ids, const float* d_weights, const int* counts, const float* d_balance_loss, const float* d_z_loss,
     Float* d_logits, int tokens, int experts, int columns, int topk, int score, int renormalize, float epsilon, float scale, int average,
     int shared_logit, NULL_GROUP_PARAMETERS) {

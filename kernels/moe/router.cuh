@@ -19,81 +19,85 @@ constexpr int GROUP_MAX = 0, GROUP_TOP_TWO_SUM = 1;
 // Tokens whose counts and statistics are summed together: RoutingPlan.ChunkTokens.
 constexpr int CHUNK_TOKENS = 256;
 
-constexpr int MAX_NULL_GROUPS = 8;
 #define NULL_GROUP_PARAMETERS int null0, int null1, int null2, int null3, int null4, int null5, int null6, int null7
-#define NULL_GROUPS \
-    { { null0, null1, null2, null3, null4, null5, null6, null7 } }
+#define NULL_GROUPS {null0, null1, null2, null3, null4, null5, null6, null7}
 
-// Runs of null slots in slot order: copies * 4 + kind each, 0 behind the last.
+// Runs of null slots in slot order: copies * 4 + kind each, 0 behind the last. Members and not an array, so that nothing can index them.
 struct NullGroups {
-    int group[MAX_NULL_GROUPS];
+    int group0, group1, group2, group3, group4, group5, group6, group7;
+
+    // visit(number, first slot, end, kind) for every group.
+    template <class Visit>
+    __device__ __forceinline__ void each(Visit visit) const {
+        int first = 0;
+        auto next = [&](int number, int group) {
+            const int end = first + (group >> 2);
+            visit(number, first, end, group & 3);
+            first = end;
+        };
+        next(0, group0);
+        next(1, group1);
+        next(2, group2);
+        next(3, group3);
+        next(4, group4);
+        next(5, group5);
+        next(6, group6);
+        next(7, group7);
+    }
 
     // Null slots altogether.
     __device__ __forceinline__ int slots() const {
-        int sum = 0;
-#pragma unroll
-        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
-            sum += group[g] >> 2;
-        }
-        return sum;
+        int slots = 0;
+        each([&](int, int, int end, int) { slots = end; });
+        return slots;
     }
 
     // Kind of the slot with an id; -1 for a real expert and for an id that no slot has.
     __device__ __forceinline__ int kind_of(int id) const {
-        int slot = -1 - id, first = 0, kind = -1;
-#pragma unroll
-        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
-            int end = first + (group[g] >> 2);
-            kind = slot >= first && slot < end ? group[g] & 3 : kind;
-            first = end;
-        }
-        return kind;
+        const int slot = -1 - id;
+        int result = -1;
+        each([&](int, int first, int end, int kind) { result = slot >= first && slot < end ? kind : result; });
+        return result;
     }
 
     // Number among the constant null slots of the slot with an id; -1 when it is none of them.
     __device__ __forceinline__ int constant_of(int id) const {
-        int slot = -1 - id, first = 0, constants = 0, result = -1;
-#pragma unroll
-        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
-            int end = first + (group[g] >> 2);
-            bool constant = (group[g] & 3) == NULL_CONSTANT;
+        const int slot = -1 - id;
+        int constants = 0, result = -1;
+        each([&](int, int first, int end, int kind) {
+            const bool constant = kind == NULL_CONSTANT;
             result = constant && slot >= first && slot < end ? constants + slot - first : result;
             constants += constant ? end - first : 0;
-            first = end;
-        }
+        });
         return result;
     }
 
     // Logit column of the slot with an id; -1 for an id that no slot has. With a shared null logit a group is one column.
     __device__ __forceinline__ int column_of(int id, int experts, int shared_logit) const {
-        int slot = -1 - id, first = 0, column = -1;
-#pragma unroll
-        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
-            int end = first + (group[g] >> 2);
-            column = slot >= first && slot < end ? experts + (shared_logit ? g : slot) : column;
-            first = end;
-        }
+        const int slot = -1 - id;
+        int column = -1;
+        each([&](int group, int first, int end, int) {
+            column = slot >= first && slot < end ? experts + (shared_logit ? group : slot) : column;
+        });
         return id < 0 ? column : id < experts ? id : -1;
     }
 
     // First null slot of a null column.
     __device__ __forceinline__ int first_of(int column, int experts, int shared_logit) const {
-        int index = column - experts, first = 0;
-#pragma unroll
-        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
-            first += g < index ? group[g] >> 2 : 0;
+        int result = column - experts;
+        if (shared_logit) {
+            each([&](int group, int first, int, int) { result = group == column - experts ? first : result; });
         }
-        return shared_logit ? first : index;
+        return result;
     }
 
     // Slots that read a column.
     __device__ __forceinline__ int copies_of(int column, int experts, int shared_logit) const {
-        int index = shared_logit ? column - experts : -1, copies = 0;
-#pragma unroll
-        for (int g = 0; g < MAX_NULL_GROUPS; g++) {
-            copies += g == index ? group[g] >> 2 : 0;
+        int copies = 1;
+        if (shared_logit && column >= experts) {
+            each([&](int group, int first, int end, int) { copies = group == column - experts ? end - first : copies; });
         }
-        return index < 0 ? 1 : copies;
+        return copies;
     }
 };
 

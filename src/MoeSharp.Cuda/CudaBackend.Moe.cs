@@ -27,7 +27,7 @@ public sealed partial class CudaBackend
         nint partials = Scratch(CudaWorkspace.Gate(tokens, spec)), nullCounts = partials + (nint)CudaWorkspace.GateNullCounts(tokens, columns);
         if (tokens > 0)
         {
-            LaunchShape shape = WarpShape(Blocks(chunks), 32 + columns, (3L * columns) + (3L * spec.TopK) + spec.GroupCount, mostWarps: 32, "The gate", columns);
+            LaunchShape shape = WarpShape(Blocks(chunks), 32 + columns, (3L * columns) + (4L * spec.TopK) + spec.GroupCount, mostWarps: 32, "The gate", columns);
             Launch(
                 key, "gate", shape,
                 [

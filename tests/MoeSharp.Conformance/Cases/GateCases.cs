@@ -26,7 +26,8 @@ public sealed class GateCases : ICatalog
            select op,
     ];
 
-    private static OpCase Gate(string name, RouterSpec spec, int t)
+    /// <summary>The gate of a router over made-up logits.</summary>
+    public static OpCase Gate(string name, RouterSpec spec, int t)
     {
         bool biased = spec.SelectionBias != SelectionBias.None;
         OpTensor bias = OpTensor.In("selectionBias", Bias(name, spec), spec.Columns);
@@ -44,7 +45,8 @@ public sealed class GateCases : ICatalog
             run => new GateErrors(spec, t, run["logits"]).Forward(run));
     }
 
-    private static OpCase GateBackward(string name, RouterSpec spec, int t)
+    /// <summary>The gradient of a gate.</summary>
+    public static OpCase GateBackward(string name, RouterSpec spec, int t)
     {
         double[] logits = Logits(name, spec, t);
         OpRun forward = Gate(name, spec, t).RunOnReference();

@@ -6,5 +6,26 @@ namespace MoeSharp.Cuda;
 public sealed partial class CudaBackend
 {
     /// <inheritdoc/>
-    protected override void GemmCore(Tensor a, Tensor b, bool transposeA, bool transposeB, bool accumulate, Tensor c, int m, int n, int k) => throw new NotImplementedException();
+    protected override void GemmCore(Tensor a, Tensor b, bool transposeA, bool transposeB, bool accumulate, Tensor c, int m, int n, int k)
+    {
+        if (m == 0 || n == 0)
+        {
+            return;
+        }
+
+        bool vectorized = Vectorizable(transposeA ? m : k, a) && Vectorizable(transposeB ? k : n, b) && Vectorizable(n, c);
+        TilePolicy tile = TilePolicy.For(m, n, vectorized);
+        string entry = (transposeA, transposeB) switch
+        {
+            (false, false) => "gemm_nn",
+            (false, true) => "gemm_nt",
+            (true, false) => "gemm_tn",
+            _ => "gemm_tt",
+        };
+        Launch(
+            Key("dense/gemm.cu", tile.Constants),
+            entry,
+            new LaunchShape(Blocks(tile.TilesM(m) * tile.TilesN(n)), tile.Threads, tile.SharedBytes),
+            a, b, c, m, n, k, c.DType == WideType && WideType != FloatType ? 1 : 0, accumulate ? 1 : 0);
+    }
 }

@@ -7,22 +7,24 @@ public static partial class KernelCatalog
     /// <summary>Macro that selects the float type: 0 for float32, 1 for bfloat16.</summary>
     internal const string FloatConstant = "FLOAT_BF16";
 
-    private static readonly HashSet<KernelKey> s_all = [.. Families()];
+    // Lazy, because the parts of this class initialise their own tables in no particular order.
+    private static readonly Lazy<HashSet<KernelKey>> s_all = new(() => [.. Families()]);
 
     /// <summary>All keys, without an architecture.</summary>
-    public static IReadOnlyList<KernelKey> All { get; } = [.. s_all.OrderBy(key => key.ToString(), StringComparer.Ordinal)];
+    public static IReadOnlyList<KernelKey> All => [.. s_all.Value.OrderBy(key => key.ToString(), StringComparer.Ordinal)];
 
     /// <summary>Whether a key, whatever its architecture, is listed.</summary>
     public static bool Contains(KernelKey key)
     {
         ArgumentNullException.ThrowIfNull(key);
-        return s_all.Contains(key with { Architecture = string.Empty });
+        return s_all.Value.Contains(key with { Architecture = string.Empty });
     }
 
     private static IEnumerable<KernelKey> Families() =>
     [
         .. Dense(),
         .. Routing(),
+        .. Products(),
     ];
 
     /// <summary>A file in both float types.</summary>

@@ -19,3 +19,6 @@ public sealed class ElementwiseOnCuda16(BackendPool pool) : ElementwiseConforman
 
 [Collection(CudaPool.Half)]
 public sealed class OptimizerOnCuda16(BackendPool pool) : OptimizerConformance(pool.Cuda.BFloat16);
+
+[Collection(CudaPool.Single)]
+public sealed class GemmOnCuda32(BackendPool pool) : GemmConformance(pool.Cuda.Float32);

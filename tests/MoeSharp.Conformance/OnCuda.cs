@@ -22,3 +22,6 @@ public sealed class OptimizerOnCuda16(BackendPool pool) : OptimizerConformance(p
 
 [Collection(CudaPool.Single)]
 public sealed class GemmOnCuda32(BackendPool pool) : GemmConformance(pool.Cuda.Float32);
+
+[Collection(CudaPool.Half)]
+public sealed class GemmOnCuda16(BackendPool pool) : GemmConformance(pool.Cuda.BFloat16);

@@ -15,7 +15,7 @@ thread_local Exec* exec = nullptr;
 
 namespace {
 
-constexpr size_t STACK = 128 * 1024, GUARD = 4096;
+constexpr size_t GUARD = 4096;
 constexpr unsigned MAX_CLUSTER = 16;
 std::atomic<uint32_t> next_serial{1};
 

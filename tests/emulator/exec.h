@@ -21,6 +21,7 @@ struct LaunchConfig {
 };
 
 constexpr int MAX_THREADS = 1024;
+constexpr size_t STACK = 128 * 1024;  // of a fiber
 constexpr int LANE_WORDS = 16;
 constexpr int NAMED_BARRIERS = 16;
 constexpr size_t SHARED_LIMIT = 232448;

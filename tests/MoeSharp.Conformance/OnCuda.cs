@@ -25,3 +25,9 @@ public sealed class GemmOnCuda32(BackendPool pool) : GemmConformance(pool.Cuda.F
 
 [Collection(CudaPool.Half)]
 public sealed class GemmOnCuda16(BackendPool pool) : GemmConformance(pool.Cuda.BFloat16);
+
+[Collection(CudaPool.Single)]
+public sealed class ExpertOnCuda32(BackendPool pool) : ExpertConformance(pool.Cuda.Float32);
+
+[Collection(CudaPool.Half)]
+public sealed class ExpertOnCuda16(BackendPool pool) : ExpertConformance(pool.Cuda.BFloat16);

@@ -22,6 +22,7 @@ public static partial class KernelCatalog
 
     private static IEnumerable<KernelKey> Families() =>
     [
+        .. Attention(),
         .. Dense(),
         .. Routing(),
         .. Products(),

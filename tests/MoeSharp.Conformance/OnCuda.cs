@@ -3,6 +3,9 @@ using Xunit;
 namespace MoeSharp.Conformance;
 
 [Collection(CudaPool.Single)]
+public sealed class AttentionOnCuda32(BackendPool pool) : AttentionConformance(pool.Cuda.Float32);
+
+[Collection(CudaPool.Single)]
 public sealed class DenseOnCuda32(BackendPool pool) : DenseConformance(pool.Cuda.Float32);
 
 [Collection(CudaPool.Single)]
@@ -10,6 +13,9 @@ public sealed class ElementwiseOnCuda32(BackendPool pool) : ElementwiseConforman
 
 [Collection(CudaPool.Single)]
 public sealed class OptimizerOnCuda32(BackendPool pool) : OptimizerConformance(pool.Cuda.Float32);
+
+[Collection(CudaPool.Half)]
+public sealed class AttentionOnCuda16(BackendPool pool) : AttentionConformance(pool.Cuda.BFloat16);
 
 [Collection(CudaPool.Half)]
 public sealed class DenseOnCuda16(BackendPool pool) : DenseConformance(pool.Cuda.BFloat16);

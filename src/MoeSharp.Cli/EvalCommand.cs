@@ -21,6 +21,7 @@ internal static class EvalCommand
         };
         Option<int?> threads = Options.Threads();
         Option<string> device = Options.Device();
+        Option<string> dtype = Options.FloatType();
         var command = new CliCommand(
             Name,
             "Measure a model on text: bits per byte, and which tokens use null experts.",
@@ -28,14 +29,14 @@ internal static class EvalCommand
             "moe eval --model runs/docs --data other.txt",
             "moe eval --model runs/docs --data notes --format json")
         {
-            model, data, device, threads,
+            model, data, device, dtype, threads,
         };
         command.SetAction(host.Action((parse, context) =>
         {
             string folder = parse.GetValue(model)!;
             string[] paths = parse.GetValue(data) ?? [];
             using var engine = Engine.Create(
-                new EngineOptions { Device = parse.GetValue(device)!, Threads = parse.GetValue(threads) ?? 0 });
+                new EngineOptions { Device = parse.GetValue(device)!, FloatType = Options.FloatType(parse.GetValue(dtype)), Threads = parse.GetValue(threads) ?? 0 });
             using Transformer transformer = RunFolder.Load(folder, engine.Backend);
             byte[] text = paths.Length == 0 ? OwnValidation(folder) : WholeText(paths);
             EvaluationResult result = Evaluator.Run(transformer, text, Windows, cancellationToken: context.Stop);

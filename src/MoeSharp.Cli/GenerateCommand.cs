@@ -21,6 +21,7 @@ internal static class GenerateCommand
         Option<int?> length = Options.Number("--max-tokens", "Bytes to generate [default: 256].", 0, int.MaxValue);
         Option<int?> threads = Options.Threads();
         Option<string> device = Options.Device();
+        Option<string> dtype = Options.FloatType();
         var command = new CliCommand(
             Name,
             "Continue a prompt with a trained model. Prints the prompt and, byte by byte, what follows.",
@@ -28,7 +29,7 @@ internal static class GenerateCommand
             "moe generate --model runs/docs --temperature 0 --max-tokens 1000 > text.txt",
             "moe generate --model runs/docs --prompt \"public class\" --seed 7 --format json")
         {
-            model, prompt, temperature, topP, seed, length, device, threads,
+            model, prompt, temperature, topP, seed, length, device, dtype, threads,
         };
         command.SetAction(host.Action(async (parse, context) =>
         {
@@ -41,7 +42,7 @@ internal static class GenerateCommand
                 MaxTokens = parse.GetValue(length) ?? defaults.MaxTokens,
             };
             using var engine = Engine.Create(
-                new EngineOptions { Device = parse.GetValue(device)!, Threads = parse.GetValue(threads) ?? 0 });
+                new EngineOptions { Device = parse.GetValue(device)!, FloatType = Options.FloatType(parse.GetValue(dtype)), Threads = parse.GetValue(threads) ?? 0 });
             using Transformer transformer = RunFolder.Load(parse.GetValue(model)!, engine.Backend);
             string text = parse.GetValue(prompt) ?? string.Empty;
             string continuation = await StreamAsync(context, new Generator(transformer), text, options).ConfigureAwait(false);

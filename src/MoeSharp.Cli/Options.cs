@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Numerics;
+using MoeSharp.Core;
 
 namespace MoeSharp.Cli;
 
@@ -78,6 +79,13 @@ internal static class Options
         HelpName = "DEVICE",
         DefaultValueFactory = _ => "auto",
     };
+
+    /// <summary><c>--dtype</c>; null when it is not given.</summary>
+    public static Option<string> FloatType() =>
+        Choice("--dtype", "Type of weights and activations; bf16 needs CUDA [default: fp32].", ["fp32", "bf16"]);
+
+    /// <summary>What <c>--dtype</c> says.</summary>
+    public static DType FloatType(string? text) => text == "bf16" ? DType.BFloat16 : DType.Float32;
 
     /// <summary><c>--threads</c>.</summary>
     public static Option<int?> Threads() =>

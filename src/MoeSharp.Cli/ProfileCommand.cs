@@ -23,6 +23,7 @@ internal static class ProfileCommand
         Option<int?> samples = Options.Number("--samples", "Timed runs per op; 30 by default.", 1, 10000);
         Option<int?> threads = Options.Threads();
         Option<string> device = Options.Device();
+        Option<string> dtype = Options.FloatType();
         var command = new CliCommand(
             Name,
             "Time every op of a MoE layer: median, spread, TFLOP/s, GB/s and share of the roofline.",
@@ -30,7 +31,7 @@ internal static class ProfileCommand
             "moe profile --shape qwen3-30b-a3b --rho 0.5 --device cuda",
             "moe profile --model runs/docs --format json")
         {
-            model, shape, tokens, rho, routing, samples, device, threads,
+            model, shape, tokens, rho, routing, samples, device, dtype, threads,
         };
         command.SetAction(host.Action((parse, context) =>
         {
@@ -41,7 +42,7 @@ internal static class ProfileCommand
                 Tokens = parse.GetValue(tokens) ?? measured.Tokens,
                 Distribution = (RoutingDistribution)Math.Max(0, Array.IndexOf(s_distributions, parse.GetValue(routing))),
             }).Validate();
-            using var engine = Engine.Create(new EngineOptions { Device = parse.GetValue(device)!, Threads = parse.GetValue(threads) ?? 0 });
+            using var engine = Engine.Create(new EngineOptions { Device = parse.GetValue(device)!, FloatType = Options.FloatType(parse.GetValue(dtype)), Threads = parse.GetValue(threads) ?? 0 });
             ProfileReport report = new LayerProfiler(engine, parse.GetValue(samples) ?? 30).Run(measured, context.Stop);
             if (context.Json)
             {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using MoeSharp.Core;
 using MoeSharp.Models;
 
 namespace MoeSharp.Cli;
@@ -42,8 +43,9 @@ internal static class TrainCommand
             TrainOptions? options = folder is null
                 ? NewRun(parse, settings, parse.GetValue(output), paths)
                 : Resumed(parse, settings, parse.GetValue(output));
+            DType floatType = (options ?? RunFolder.LoadOptions(folder!)).FloatType;
             using var engine = Engine.Create(
-                new EngineOptions { Device = parse.GetValue(device)!, Threads = parse.GetValue(threads) ?? 0 });
+                new EngineOptions { Device = parse.GetValue(device)!, FloatType = floatType, Threads = parse.GetValue(threads) ?? 0 });
             using Trainer trainer = options is null
                 ? Trainer.Resume(engine.Backend, folder!, paths.Length == 0 ? null : paths)
                 : Trainer.Start(engine.Backend, options with { Device = engine.Backend.Device.ToString() });

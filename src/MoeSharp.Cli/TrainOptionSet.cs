@@ -33,10 +33,12 @@ internal sealed class TrainOptionSet
     private readonly Option<long?> _saveEvery = Options.Number("--save-every", "Steps between checkpoints; 0 for the last only.", 0L, long.MaxValue);
     private readonly Option<long?> _evalEvery = Options.Number("--eval-every", "Steps between evaluations; 0 for the last only.", 0L, long.MaxValue);
 
+    private readonly Option<string> _dtype = Options.FloatType();
+
     private Option[] All =>
     [
         _preset, _steps, _batch, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _rho, _nullKind, _learningRate, _seed,
-        _saveEvery, _evalEvery,
+        _saveEvery, _evalEvery, _dtype,
     ];
 
     /// <summary>Adds the options to a command.</summary>
@@ -72,6 +74,7 @@ internal sealed class TrainOptionSet
             Model = Model(parse, preset.Model),
             RunFolder = folder,
             Data = data,
+            FloatType = Options.FloatType(parse.GetValue(_dtype)),
             BatchSize = parse.GetValue(_batch) ?? preset.BatchSize,
             Steps = steps,
             PeakLearningRate = peak,

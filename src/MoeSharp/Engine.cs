@@ -21,17 +21,16 @@ public sealed class Engine : IDisposable
     public BackendReport Report { get; }
 
     /// <summary>Makes an engine.</summary>
-    /// <param name="options">Device and threads; the defaults when null.</param>
+    /// <param name="options">Device, float type and threads; the defaults when null.</param>
     /// <param name="host">Where native libraries are looked for; this machine when null.</param>
-    /// <exception cref="ArgumentException">The device name or the number of threads is not valid.</exception>
+    /// <exception cref="ArgumentException">The device name, the float type or the number of threads is not valid.</exception>
     /// <exception cref="BackendUnavailableException">The named device has no backend; the message lists what was tried.</exception>
     public static Engine Create(EngineOptions? options = null, ProbeHost? host = null)
     {
         options ??= new EngineOptions();
         if (options.Device.Trim().Equals("auto", StringComparison.OrdinalIgnoreCase))
         {
-            NativeProbeResult probe = NativeProbe.Run(host);
-            return Cpu(options, $"this version computes on the CPU only; {Found(probe)}", probe.Attempts);
+            return Auto(options, host);
         }
 
         if (!Device.TryParse(options.Device, out Device device))
@@ -44,28 +43,63 @@ public sealed class Engine : IDisposable
             return Cpu(options, "the CPU was asked for", []);
         }
 
-        NativeProbeResult tried = NativeProbe.Run(host);
-        throw new BackendUnavailableException(
-            $"There is no backend for {device}: this version computes on the CPU only; {Found(tried)}. Use cpu or auto. Tried:{string.Concat(tried.Attempts.Select(Line))}");
+        CudaBackend backend = Cuda(options, device.Index, host);
+        return new Engine(backend, new BackendReport(options.Device, backend.Name, $"{device} was asked for: {backend.Info.Name}", backend.Probe.Attempts));
     }
 
     /// <summary>Frees the backend. Dispose tensors and models before.</summary>
     public void Dispose() => Backend.Dispose();
 
+    private static Engine Auto(EngineOptions options, ProbeHost? host)
+    {
+        NativeProbeResult probe = NativeProbe.Run(host);
+        if (probe.Driver is null)
+        {
+            return Cpu(options, $"there is no CUDA driver{(probe.Nvrtc is null ? string.Empty : ", though there is NVRTC")}", probe.Attempts);
+        }
+
+        try
+        {
+            CudaBackend backend = Cuda(options, 0, host);
+            return new Engine(backend, new BackendReport(options.Device, backend.Name, $"{backend.Info.Name} works", probe.Attempts));
+        }
+        catch (Exception error) when (error is MoeSharpException or InvalidOperationException or DllNotFoundException or EntryPointNotFoundException)
+        {
+            string reason = error.Message.Split('\n')[0].Trim().TrimEnd(':');
+            return Cpu(options, $"CUDA does not work here: {reason}", probe.Attempts);
+        }
+    }
+
+    /// <summary>A CUDA backend that has computed something: a driver that loads may still not work.</summary>
+    private static CudaBackend Cuda(EngineOptions options, int index, ProbeHost? host)
+    {
+        var backend = new CudaBackend(new CudaOptions { DeviceIndex = index, FloatType = options.FloatType }, host);
+        try
+        {
+            using Tensor smoke = backend.EmptyWide(1);
+            backend.Fill(smoke, 1);
+            if (smoke.ToDoubles() is not [1.0])
+            {
+                throw new BackendUnavailableException($"{backend.Info.Name} computes wrong results: filling one number gave another.");
+            }
+
+            return backend;
+        }
+        catch
+        {
+            backend.Dispose();
+            throw;
+        }
+    }
+
     private static Engine Cpu(EngineOptions options, string reason, IReadOnlyList<ProbeAttempt> attempts)
     {
+        if (options.FloatType != DType.Float32)
+        {
+            throw new ArgumentException($"The CPU backend computes in Float32, not in {options.FloatType}; use a CUDA device for that ({reason}).", nameof(options));
+        }
+
         var backend = new CpuBackend(options.Threads);
         return new Engine(backend, new BackendReport(options.Device, backend.Name, reason, attempts));
     }
-
-    private static string Found(NativeProbeResult probe) => (probe.Driver, probe.Nvrtc) switch
-    {
-        (null, null) => "no CUDA driver and no NVRTC were found",
-        (null, _) => "NVRTC was found, but no CUDA driver",
-        (_, null) => "a CUDA driver was found, but no NVRTC",
-        _ => "a CUDA driver and NVRTC were found",
-    };
-
-    private static string Line(ProbeAttempt attempt) =>
-        $"{Environment.NewLine}  {attempt.Library} {attempt.Path} ({attempt.Source}): {attempt.Result}";
 }

@@ -6,6 +6,8 @@ namespace MoeSharp.Models;
 /// <summary>Everything that determines a training run; kept in <c>train.json</c>. <see cref="Presets"/> makes complete ones.</summary>
 public sealed record TrainOptions
 {
+    private static readonly (string Spelling, DType Value)[] s_floatTypes = [("fp32", DType.Float32), ("bf16", DType.BFloat16)];
+
     /// <summary>The model.</summary>
     public required ModelConfig Model { get; init; }
 
@@ -69,6 +71,9 @@ public sealed record TrainOptions
     /// <summary>Device the run was started on: cpu.</summary>
     public string Device { get; init; } = "cpu";
 
+    /// <summary>Type of weights and activations; master weights, moments and statistics are Float32 either way.</summary>
+    public DType FloatType { get; init; } = DType.Float32;
+
     /// <summary>Name of the preset these options came from, or <c>custom</c>.</summary>
     public string Preset { get; init; } = "custom";
 
@@ -108,6 +113,7 @@ public sealed record TrainOptions
                 ? seed
                 : throw new CheckpointFormatException($"{fileNameForErrors}: 'seed' is \"{fields.Text("seed")}\", expected digits of a 64-bit number."),
             Device = fields.Text("device"),
+            FloatType = fields.Choice("dtype", s_floatTypes, DType.Float32),
             Preset = fields.Text("preset"),
             SampleBytes = fields.Int("sample_bytes", 0),
         };
@@ -135,6 +141,7 @@ public sealed record TrainOptions
     public TrainOptions Validate()
     {
         _ = Model.Validate();
+        Guard.That(FloatType is DType.Float32 or DType.BFloat16, $"Models are trained in Float32 or BFloat16, got {FloatType}.");
         Guard.That(Model.VocabularySize == 256, $"Training works on bytes: the vocabulary size is 256, got {Model.VocabularySize}.");
         Guard.That(BatchSize >= 1, $"The batch size is at least 1, got {BatchSize}.");
         Guard.That(AccumulationSteps >= 1, $"The accumulation steps are at least 1, got {AccumulationSteps}.");
@@ -164,6 +171,7 @@ public sealed record TrainOptions
     {
         json.WriteString("preset", Preset);
         json.WriteString("device", Device);
+        json.WriteString("dtype", FloatType == DType.BFloat16 ? "bf16" : "fp32");
 
         // As text: many JSON readers round numbers beyond 2^53.
         json.WriteString("seed", Seed.ToString(System.Globalization.CultureInfo.InvariantCulture));

@@ -23,9 +23,7 @@ internal abstract class StageClock : IDisposable
         return times;
     }
 
-    public virtual void Dispose()
-    {
-    }
+    public abstract void Dispose();
 
     /// <summary>Microseconds of one run, starting with cold caches where the device allows it.</summary>
     protected abstract double Once(Action stage);
@@ -34,6 +32,10 @@ internal abstract class StageClock : IDisposable
 /// <summary>The host's own clock, for a backend that computes before it returns.</summary>
 internal sealed class HostClock(Backend backend) : StageClock
 {
+    public override void Dispose()
+    {
+    }
+
     protected override double Once(Action stage)
     {
         long start = Stopwatch.GetTimestamp();

@@ -119,10 +119,9 @@ public sealed class NativeProbeTests : IDisposable
     [InlineData("CUDA:1")]
     public void Engine_Cuda_RefusesAndListsWhatWasTried(string device)
     {
-        _loadable.Add("libcuda.so.1");
         string message = Assert.Throws<BackendUnavailableException>(() => Engine.Create(new EngineOptions { Device = device }, Host())).Message;
-        Assert.Contains("libcuda.so.1 (system loader): loaded", message, StringComparison.Ordinal);
-        Assert.Contains("libnvrtc.so.12 (system loader): not found", message, StringComparison.Ordinal);
+        Assert.Contains("no CUDA driver", message, StringComparison.Ordinal);
+        Assert.Contains("libcuda.so.1 (system loader): not found", message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -114,16 +114,33 @@ __device__ __forceinline__ void mask_groups(const Router& r, const Work& work, i
     __syncwarp();
 }
 
-// A lane's largest key and the lowest of its columns that has it.
+// A lane's two largest keys with their columns, the lower column first among equals. Most lanes win one rank or none, so the second
+// saves most rescans.
 struct Best {
-    unsigned key;
-    unsigned column;
+    unsigned key, second_key;
+    int column, second_column;  // second_column -1: not known
 
-    __device__ __forceinline__ Best(const unsigned* keys, int columns, int lane) : key(KEY_MASKED), column(lane) {
+    __device__ __forceinline__ Best(const unsigned* keys, int columns, int lane)
+        : key(KEY_MASKED), second_key(KEY_MASKED), column(lane), second_column(lane) {
         for (int c = lane; c < columns; c += 32) {
             const unsigned other = keys[c];
-            column = other > key ? c : column;
-            key = max(key, other);
+            const bool first = other > key, second = other > second_key;
+            second_column = first ? column : second ? c : second_column;
+            second_key = first ? key : second ? other : second_key;
+            column = first ? c : column;
+            key = first ? other : key;
+        }
+    }
+
+    // Goes on after the best column was chosen.
+    __device__ __forceinline__ void next(unsigned* keys, int columns, int lane) {
+        keys[column] = KEY_MASKED;
+        if (second_column < 0) {
+            *this = Best(keys, columns, lane);
+        } else {
+            key = second_key;
+            column = second_column;
+            second_column = -1;
         }
     }
 };
@@ -134,10 +151,9 @@ __device__ __forceinline__ void choose(const Router& r, const Work& work, int la
     Best best(work.keys, r.columns, lane);
     for (int rank = 0; rank < r.topk;) {
         const unsigned key = __reduce_max_sync(ALL_LANES, best.key);
-        const int column = static_cast<int>(__reduce_min_sync(ALL_LANES, best.key == key ? best.column : 0xffffffffu));
+        const int column = static_cast<int>(__reduce_min_sync(ALL_LANES, best.key == key ? static_cast<unsigned>(best.column) : 0xffffffffu));
         if (column % 32 == lane) {
-            work.keys[column] = KEY_MASKED;
-            best = Best(work.keys, r.columns, lane);
+            best.next(work.keys, r.columns, lane);
         }
         int run = 1, id = column, kind = -1;
         if (column >= r.experts) {

@@ -69,6 +69,17 @@ public sealed class Initializer(Backend backend, ulong seed)
         return tensor;
     }
 
+    /// <summary>One value everywhere, in the backend's wide type.</summary>
+    public Tensor WideConstant(double value, params ReadOnlySpan<long> shape)
+    {
+        using (TensorScope.Suspend())
+        {
+            Tensor tensor = Backend.EmptyWide(shape);
+            Backend.Fill(tensor, value);
+            return tensor;
+        }
+    }
+
     private static void Write(ReadOnlySpan<double> values, Tensor tensor, long offset)
     {
         if (tensor.DType == DType.Float64)

@@ -34,7 +34,7 @@ public sealed class MoeLayer : Module
             : null;
         SelectionBias = router.SelectionBias == Core.SelectionBias.None
             ? null
-            : OwnBuffer($"{name}.gate.selection_bias", init.Constant(0, router.Columns));
+            : OwnBuffer($"{name}.gate.selection_bias", init.WideConstant(0, router.Columns));
         W1 = Make(init, $"{name}.experts.gate_up_proj", std, router.Experts, 2L * options.ExpertWidth, options.Hidden);
         W2 = Make(init, $"{name}.experts.down_proj", outputStd, router.Experts, options.Hidden, options.ExpertWidth);
         if (router.ConstantSlots > 0)

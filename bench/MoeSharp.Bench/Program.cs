@@ -8,7 +8,7 @@ namespace MoeSharp.Bench;
 
 /// <summary>
 /// <c>smoke</c> runs every benchmark method once at its smallest parameters and one small sparsity table; <c>sparsity [--out FILE]</c>
-/// writes the table of time against rho; anything else goes to BenchmarkDotNet (<c>--filter '*Dispatch*'</c>, <c>--list flat</c>).
+/// writes the table of time against rho; <c>kernels</c> times every op of known layers on a device; anything else goes to BenchmarkDotNet (<c>--filter '*Dispatch*'</c>, <c>--list flat</c>).
 /// </summary>
 public static class Program
 {
@@ -18,6 +18,8 @@ public static class Program
         {
             case "smoke":
                 return Smoke();
+            case "kernels":
+                return KernelBench.Run(args[1..]);
             case "sparsity":
                 return Sparsity(args);
             default:
@@ -55,6 +57,7 @@ public static class Program
         }
 
         Console.WriteLine(SparsityTable.Measure(256, 128, 64, 8, 4, 3));
+        KernelBench.Run(["--device", "cpu", "--tokens", "128", "--rhos", "0.5", "--samples", "2"]);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"smoke: {passed} benchmarks ran"));
         return passed > 0 ? 0 : 1;
     }

@@ -95,13 +95,13 @@ def main():
     options = parser.parse_args()
     os.makedirs(options.out, exist_ok=True)
     env = dict(os.environ, DOTNET_SYSTEM_GLOBALIZATION_INVARIANT="1", MOESHARP_TEST_DEVICE="cuda", MOESHARP_CACHE=os.path.join(options.out, "cache"))
-    moe, suite = os.path.join(HERE, "MoeSharp.Cli"), os.path.join(HERE, "MoeSharp.Conformance")
+    moe, suite = os.path.join(HERE, "moe"), os.path.join(HERE, "MoeSharp.Conformance")
     info = subprocess.run([moe, "info", "--format", "json"], capture_output=True, text=True, env=env)
     if info.returncode != 0:
         print(f"moe info failed: {info.stderr.strip()}", file=sys.stderr)
         return 1
     report = {"date": time.strftime("%Y-%m-%d"), "system": platform.platform(), "device": "unknown", "info": json.loads(info.stdout), "clocks_before": clocks(), "rungs": [], "profiles": []}
-    report["device"] = (report["clocks_before"] or {}).get("name") or "unknown"
+    report["device"] = (report["clocks_before"] or {}).get("name") or report["info"]["backend"]["reason"]
 
     def rung(name, command, good=(0,)):
         if options.only and name not in options.only:
@@ -117,7 +117,7 @@ def main():
     def tests(patterns):
         return [suite] + [x for pattern in patterns for x in ("--filter-class", pattern)]
 
-    steps = [("probe", [moe, "profile", "--device", "cuda", "--dtype", options.dtype, "--shape", "small", "--samples", "1"]),
+    steps = [("probe", [moe, "profile", "--device", "cuda", "--dtype", options.dtype, "--shape", "small", "--tokens", "64", "--samples", "1"]),
              ("compile", [moe, "kernels", "build", "--arch", "native", "--out", os.path.join(options.out, "kernels")])]
     steps += [(name, tests(patterns)) for name, patterns in RUNGS]
     standing = all(rung(name, command) for name, command in steps)

@@ -8,6 +8,8 @@
 // Few queries against many keys (decoding) are too few tiles to fill a device: the keys of a tile are then divided into splits, each
 // with results of its own, and attention_join adds them in order. The number of splits follows from the sizes alone, so results do not
 // depend on the device.
+//
+// A key that a row does not see counts as zero times its value: what is not a number in v reaches the rows of its tile, seen or not.
 #include "common/reduce.cuh"
 #include "dense/attention_tiles.cuh"
 

@@ -43,6 +43,9 @@ internal readonly record struct AttentionTiles(int Head, int Own, int Stream, in
     /// <summary>Shared memory for tiles: as many that are kept, and two that are walked over per stage.</summary>
     public int SharedBytes(DType type, int kept) => ((kept * Own) + (2 * Stages * Stream)) * ((Head * type.Size()) + 16);
 
+    /// <summary>Shared memory for two statistics per row that is walked over.</summary>
+    public int StatisticsBytes => 2 * Stages * Stream * sizeof(float);
+
     private static AttentionTiles Find(IReadOnlyList<AttentionTiles> all, int width)
     {
         foreach (AttentionTiles tiles in all)

@@ -48,7 +48,7 @@ public sealed partial class CudaBackend
         nint delta = Scratch(CudaWorkspace.AttentionBackward(spec));
         KernelKey kernel = Key("dense/attention_backward.cu", tiles.Constants);
         int shared = tiles.SharedBytes(FloatType, kept: 2), vectorized = Vectorizable(spec.HeadDim, q, k, v, o, dO, dQ, dK, dV) ? 1 : 0;
-        int causal = spec.Causal ? 1 : 0, statistics = 2 * tiles.Stream * tiles.Stages * sizeof(float);
+        int causal = spec.Causal ? 1 : 0;
         float scale = (float)spec.Scale;
         if (lines > 0)
         {
@@ -57,7 +57,7 @@ public sealed partial class CudaBackend
 
         // Without queries the gradients of keys and values are zeros, which this kernel writes.
         Launch(
-            kernel, "attention_keys", new LaunchShape(Blocks(CudaWorkspace.Chunks(spec.KeyLength, tiles.Own) * heads), AttentionTiles.Threads, shared + statistics),
+            kernel, "attention_keys", new LaunchShape(Blocks(CudaWorkspace.Chunks(spec.KeyLength, tiles.Own) * heads), AttentionTiles.Threads, shared + tiles.StatisticsBytes),
             q, k, v, dO, logSumExp, delta, dK, dV, spec.Batch, spec.QueryLength, spec.KeyLength, group, spec.KeyValueHeads, spec.HeadDim, scale,
             ScoreScale(spec), causal, vectorized);
         if (lines > 0)

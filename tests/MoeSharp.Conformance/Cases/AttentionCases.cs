@@ -7,7 +7,7 @@ public sealed class AttentionCases : ICatalog
 {
     private static readonly AttentionSpec[] s_specs =
     [
-        Spec(0, 3, 3, 2, 1, 4), Spec(2, 0, 0, 2, 1, 4), Spec(1, 1, 1, 1, 1, 1), Spec(2, 5, 5, 4, 2, 8), Spec(1, 33, 33, 3, 1, 16),
+        Spec(0, 3, 3, 2, 1, 4), Spec(2, 0, 0, 2, 1, 4), Spec(2, 0, 3, 2, 1, 4), Spec(1, 1, 1, 1, 1, 1), Spec(2, 5, 5, 4, 2, 8), Spec(1, 33, 33, 3, 1, 16),
         Spec(2, 70, 70, 2, 2, 12) with { Causal = false }, Spec(1, 130, 130, 2, 1, 32), Spec(3, 4, 9, 4, 1, 8), Spec(1, 1, 67, 2, 1, 16),
         Spec(2, 3, 5, 2, 1, 6) with { Causal = false }, Spec(1, 35, 38, 2, 1, 40), Spec(1, 19, 35, 2, 2, 100), Spec(1, 34, 37, 2, 1, 200),
     ];

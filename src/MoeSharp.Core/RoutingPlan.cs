@@ -9,7 +9,21 @@ namespace MoeSharp.Core;
 /// <param name="BalanceLoss">Wide [1]: S * sum over slots of f_s q_s, f = count / (T K), q = mean probability; 1 when even, 0 for T = 0.</param>
 /// <param name="ZLoss">Wide [1]: mean over tokens of logsumexp(slot logits)^2; 0 for T = 0.</param>
 public sealed record GateResult(
-    Tensor Ids, Tensor Weights, Tensor Counts, Tensor ChunkCounts, Tensor ProbabilitySums, Tensor BalanceLoss, Tensor ZLoss);
+    Tensor Ids, Tensor Weights, Tensor Counts, Tensor ChunkCounts, Tensor ProbabilitySums, Tensor BalanceLoss, Tensor ZLoss)
+{
+    /// <summary>Allocates what a gate writes. The caller disposes the tensors, or a <see cref="TensorScope"/> does.</summary>
+    /// <param name="backend">Whose memory it is.</param>
+    /// <param name="tokens">T.</param>
+    /// <param name="spec">The routing rules.</param>
+    public static GateResult Create(Backend backend, int tokens, RouterSpec spec) => new(
+        backend.Empty(new Shape(tokens, spec.TopK), DType.Int32),
+        backend.EmptyWide(tokens, spec.TopK),
+        backend.Empty(new Shape(spec.Columns), DType.Int32),
+        backend.Empty(new Shape(RoutingPlan.Chunks(tokens), spec.Experts), DType.Int32),
+        backend.EmptyWide(spec.Columns),
+        backend.EmptyWide(1),
+        backend.EmptyWide(1));
+}
 
 /// <summary>What <see cref="Backend.Dispatch"/> writes: real rows only, sorted by expert, tokens ascending inside an expert.</summary>
 /// <remarks>
@@ -31,6 +45,19 @@ public sealed record RoutingPlan(
 
     /// <summary>Most rows the plan can hold: T*K.</summary>
     public int Capacity => checked(Tokens * TopK);
+
+    /// <summary>Allocates what a dispatch writes. The caller disposes the tensors, or a <see cref="TensorScope"/> does.</summary>
+    /// <param name="backend">Whose memory it is.</param>
+    /// <param name="tokens">T.</param>
+    /// <param name="spec">The routing rules.</param>
+    public static RoutingPlan Create(Backend backend, int tokens, RouterSpec spec) => new(
+        tokens,
+        spec.TopK,
+        spec.Experts,
+        backend.Empty(new Shape(spec.Experts + 1L), DType.Int32),
+        backend.Empty(new Shape((long)tokens * spec.TopK), DType.Int32),
+        backend.EmptyWide((long)tokens * spec.TopK),
+        backend.Empty(new Shape(tokens, spec.TopK), DType.Int32));
 
     /// <summary>Chunks of a number of tokens: ceil(T / 256).</summary>
     public static long Chunks(long tokens) => (tokens + ChunkTokens - 1) / ChunkTokens;

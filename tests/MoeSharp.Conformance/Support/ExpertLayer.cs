@@ -20,9 +20,7 @@ public sealed record ExpertLayer(double[] Output, double[] DX, double[] DW1, dou
         Tensor x = backend.FromDoubles(inputs.X, t, d), dOut = backend.FromDoubles(inputs.DOut, t, d);
         Tensor w1 = backend.FromDoubles(inputs.W1, e, 2 * n, d), w2 = backend.FromDoubles(inputs.W2, e, d, n);
         Tensor id = backend.From<int>(ids, t, k), weight = backend.WideFromDoubles(weights, t, k);
-        var plan = new RoutingPlan(
-            t, k, e, backend.Empty(new Shape(e + 1), DType.Int32), backend.Empty(new Shape(rows), DType.Int32), backend.EmptyWide(rows),
-            backend.Empty(new Shape(t, k), DType.Int32));
+        RoutingPlan plan = RoutingPlan.Create(backend, t, spec);
         Tensor z = backend.Empty(rows, 2 * n), a = backend.Empty(rows, n), y = backend.Empty(rows, d), output = backend.Empty(t, d);
         backend.Dispatch(id, weight, null, plan);
         backend.ExpertUp(x, w1, plan, z, a);

@@ -17,9 +17,7 @@ public sealed class RouterStep
         _x = backend.FromDoubles(golden.Inputs.X, t, golden.Hidden);
         _router = backend.FromDoubles(golden.Router, c, golden.Hidden);
         Logits = backend.Empty(t, c);
-        Result = new GateResult(
-            backend.Empty(new Shape(t, spec.TopK), DType.Int32), backend.EmptyWide(t, spec.TopK), backend.Empty(new Shape(c), DType.Int32),
-            backend.Empty(new Shape(RoutingPlan.Chunks(t), spec.Experts), DType.Int32), backend.EmptyWide(c), backend.EmptyWide(1), backend.EmptyWide(1));
+        Result = GateResult.Create(backend, t, spec);
         backend.Gemm(_x, _router, false, true, false, Logits);
         backend.Gate(Logits, null, spec, Result);
     }

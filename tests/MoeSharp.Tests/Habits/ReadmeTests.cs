@@ -2,6 +2,8 @@ using System.Reflection;
 using System.Text.RegularExpressions;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
+using MoeSharp.Cuda;
+using MoeSharp.Emulator;
 using Xunit;
 
 namespace MoeSharp.Tests;
@@ -68,6 +70,28 @@ public sealed partial class ReadmeTests
         string expected = OutputBlock().Match(s_readme[s_readme.IndexOf(code, StringComparison.Ordinal)..]).Groups[1].Value.Trim();
         Assert.NotEmpty(expected);
         Assert.Equal(expected, Run(code).Trim());
+    }
+
+    [Fact]
+    public void CudaExample_CompilesRunsOnTheEmulatorAndPrintsWhatTheReadmeSays()
+    {
+        Assert.SkipUnless(EmulatorBuild.Library is not null || Environment.GetEnvironmentVariable("CI") == "true", EmulatorBuild.Reason);
+        string code = CSharpBlock().Matches(s_readme)[1].Groups[1].Value;
+        string expected = OutputBlock().Match(s_readme[s_readme.IndexOf(code, StringComparison.Ordinal)..]).Groups[1].Value.Trim();
+        string[] variables = [NativeProbe.DriverVariable, NativeProbe.NvrtcVariable];
+        string?[] before = [.. variables.Select(Environment.GetEnvironmentVariable)];
+        try
+        {
+            Array.ForEach(variables, name => Environment.SetEnvironmentVariable(name, EmulatorBuild.Library ?? throw new InvalidOperationException(EmulatorBuild.Reason)));
+            Assert.Equal(expected, Run(code).Trim());
+        }
+        finally
+        {
+            for (int i = 0; i < variables.Length; i++)
+            {
+                Environment.SetEnvironmentVariable(variables[i], before[i]);
+            }
+        }
     }
 
     private static string Run(string code)

@@ -70,6 +70,7 @@ internal sealed class CommandHost(TextWriter output, TextWriter error, Terminal 
         string message = failure switch
         {
             OperationCanceledException => "Stopped before the result was complete.",
+            InsufficientMemoryException => failure.Message, // a backend's own, with sizes and advice
             OutOfMemoryException => "There is not enough memory; use a smaller model, batch or context.",
             UsageException or MoeSharpException or ArgumentException or IOException or UnauthorizedAccessException => Message(failure),
             _ => $"Unexpected {failure.GetType().Name}: {failure.Message} Run again with --verbose for the trace and report it.",

@@ -38,6 +38,7 @@ internal static class CommandTree
             InspectCommand.Create(host),
             ProfileCommand.Create(host),
             InfoCommand.Create(host),
+            KernelsCommand.Create(host),
             ReportCommand.Create(host),
             CompletionCommand.Create(host),
         };

@@ -19,9 +19,7 @@ internal static class EvalCommand
             Description = "Text files, folders or globs to measure on, all of it; may be repeated. Without it: the validation part of the run's own text.",
             HelpName = "PATH",
         };
-        Option<int?> threads = Options.Threads();
-        Option<string> device = Options.Device();
-        Option<string> dtype = Options.FloatType();
+        var device = new DeviceOptionSet();
         var command = new CliCommand(
             Name,
             "Measure a model on text: bits per byte, and which tokens use null experts.",
@@ -29,14 +27,14 @@ internal static class EvalCommand
             "moe eval --model runs/docs --data other.txt",
             "moe eval --model runs/docs --data notes --format json")
         {
-            model, data, device, dtype, threads,
+            model, data,
         };
+        device.AddTo(command, withType: true);
         command.SetAction(host.Action((parse, context) =>
         {
             string folder = parse.GetValue(model)!;
             string[] paths = parse.GetValue(data) ?? [];
-            using var engine = Engine.Create(
-                new EngineOptions { Device = parse.GetValue(device)!, FloatType = Options.FloatType(parse.GetValue(dtype)), Threads = parse.GetValue(threads) ?? 0 });
+            using Engine engine = device.Create(parse, context);
             using Transformer transformer = RunFolder.Load(folder, engine.Backend);
             byte[] text = paths.Length == 0 ? OwnValidation(folder) : WholeText(paths);
             EvaluationResult result = Evaluator.Run(transformer, text, Windows, cancellationToken: context.Stop);

@@ -19,9 +19,7 @@ internal static class GenerateCommand
         Option<double?> topP = Options.Number("--top-p", "Probability mass of the bytes that are considered [default: 0.95].", 0.0, 1.0, aboveLow: true);
         Option<ulong?> seed = Options.Number("--seed", "Seed; equal seeds give equal text [default: 0].", 0UL, ulong.MaxValue);
         Option<int?> length = Options.Number("--max-tokens", "Bytes to generate [default: 256].", 0, int.MaxValue);
-        Option<int?> threads = Options.Threads();
-        Option<string> device = Options.Device();
-        Option<string> dtype = Options.FloatType();
+        var device = new DeviceOptionSet();
         var command = new CliCommand(
             Name,
             "Continue a prompt with a trained model. Prints the prompt and, byte by byte, what follows.",
@@ -29,8 +27,9 @@ internal static class GenerateCommand
             "moe generate --model runs/docs --temperature 0 --max-tokens 1000 > text.txt",
             "moe generate --model runs/docs --prompt \"public class\" --seed 7 --format json")
         {
-            model, prompt, temperature, topP, seed, length, device, dtype, threads,
+            model, prompt, temperature, topP, seed, length,
         };
+        device.AddTo(command, withType: true);
         command.SetAction(host.Action(async (parse, context) =>
         {
             var defaults = new GenerateOptions();
@@ -41,8 +40,7 @@ internal static class GenerateCommand
                 Seed = parse.GetValue(seed) ?? defaults.Seed,
                 MaxTokens = parse.GetValue(length) ?? defaults.MaxTokens,
             };
-            using var engine = Engine.Create(
-                new EngineOptions { Device = parse.GetValue(device)!, FloatType = Options.FloatType(parse.GetValue(dtype)), Threads = parse.GetValue(threads) ?? 0 });
+            using Engine engine = device.Create(parse, context);
             using Transformer transformer = RunFolder.Load(parse.GetValue(model)!, engine.Backend);
             string text = parse.GetValue(prompt) ?? string.Empty;
             string continuation = await StreamAsync(context, new Generator(transformer), text, options).ConfigureAwait(false);

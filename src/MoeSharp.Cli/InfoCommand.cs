@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
+using System.Text.Json;
 using MoeSharp.Cuda;
 
 namespace MoeSharp.Cli;
@@ -17,6 +18,10 @@ internal static class InfoCommand
         (NativeProbe.NvrtcVariable, "NVRTC library to load"),
         ("CUDA_PATH", "CUDA toolkit to look into"),
         ("CUDA_HOME", "CUDA toolkit to look into, after CUDA_PATH"),
+        ("VIRTUAL_ENV", "Python environment to look for NVRTC in"),
+        ("CONDA_PREFIX", "Conda environment to look for NVRTC in"),
+        (KernelFolder.Variable, "folder of kernels compiled beforehand"),
+        (KernelCache.Variable, "folder to keep compiled kernels in"),
         ("MOESHARP_TRACK_ALLOCATIONS", "1: remember where tensors were allocated"),
         (CommandHost.TraceVariable, "1: stack traces after error messages"),
         ("NO_COLOR", "not empty: no colours"),
@@ -29,15 +34,15 @@ internal static class InfoCommand
             Name, "Show devices, native libraries that were looked for, versions and environment variables.", "moe info", "moe info --format json");
         command.SetAction(host.Action((_, context) =>
         {
-            NativeProbeResult probe = NativeProbe.Run();
+            CudaInfo cuda = CudaInfo.Collect();
             using var engine = Engine.Create(new EngineOptions());
             if (context.Json)
             {
-                WriteJson(context, probe, engine.Report);
+                WriteJson(context, cuda, engine.Report);
             }
             else
             {
-                WriteText(context, probe, engine.Report);
+                WriteText(context, cuda, engine.Report);
             }
 
             return 0;
@@ -52,7 +57,7 @@ internal static class InfoCommand
         new[] { ("AVX-512", Avx512F.IsSupported), ("AVX2", Avx2.IsSupported), ("FMA", Fma.IsSupported), ("NEON", System.Runtime.Intrinsics.Arm.AdvSimd.IsSupported) }
             .Where(unit => unit.Item2).Select(unit => unit.Item1).DefaultIfEmpty("none"));
 
-    private static void WriteText(CommandContext context, NativeProbeResult probe, BackendReport backend)
+    private static void WriteText(CommandContext context, CudaInfo cuda, BackendReport backend)
     {
         TextWriter output = context.Output;
         TextReport.Pairs(
@@ -62,13 +67,27 @@ internal static class InfoCommand
             ("system", $"{RuntimeInformation.OSDescription.Trim()}, {RuntimeInformation.RuntimeIdentifier}"),
             ("processors", $"{Environment.ProcessorCount}, vector units: {VectorUnits}"),
             ("memory", TextReport.Bytes(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)),
-            ("backend", $"{backend.Chosen}: {backend.Reason}"));
+            ("backend", $"{backend.Chosen}: {backend.Reason}"),
+            ("CUDA driver", cuda.Driver is null ? "none" : $"supports CUDA {cuda.Driver}"),
+            ("NVRTC", cuda.Nvrtc ?? "none"),
+            ("kernel cache", $"{cuda.CacheFolder}, {TextReport.Bytes(cuda.CacheBytes)}"),
+            ("compiled kernels", cuda.KernelFolder ?? "none"));
+        foreach ((CudaDeviceInfo device, string architecture) in cuda.Devices)
+        {
+            output.WriteLine($"device cuda:{device.Ordinal}: {device.Name}, {TextReport.Bytes(device.MemoryBytes)}, {device.Multiprocessors} multiprocessors, kernels for {architecture}");
+        }
+
+        foreach (string problem in cuda.Problems)
+        {
+            output.WriteLine($"problem: {problem}");
+        }
+
         output.WriteLine();
         output.WriteLine("Native libraries that were looked for:");
         TextReport.Table(
             output,
             ["library", "name or path", "because of", "result"],
-            [.. probe.Attempts.Select(attempt => new[] { Kind(attempt), attempt.Path, attempt.Source, attempt.Result })]);
+            [.. cuda.Probe.Attempts.Select(attempt => new[] { Kind(attempt), attempt.Path, attempt.Source, attempt.Result })]);
         output.WriteLine();
         output.WriteLine("Environment variables:");
         TextReport.Table(
@@ -77,7 +96,7 @@ internal static class InfoCommand
             [.. s_variables.Select(variable => new[] { variable.Name, Environment.GetEnvironmentVariable(variable.Name) ?? "-", variable.Meaning })]);
     }
 
-    private static void WriteJson(CommandContext context, NativeProbeResult probe, BackendReport backend) =>
+    private static void WriteJson(CommandContext context, CudaInfo cuda, BackendReport backend) =>
         JsonReport.Write(context.Output, Name, json =>
         {
             json.WriteString("version", Version);
@@ -87,10 +106,16 @@ internal static class InfoCommand
             json.WriteNumber("processors", Environment.ProcessorCount);
             json.WriteString("vector_units", VectorUnits);
             json.WriteNumber("memory_bytes", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
-            json.WriteString("cuda_driver", probe.Driver);
-            json.WriteString("nvrtc", probe.Nvrtc);
+            json.WriteString("cuda_driver", cuda.Probe.Driver);
+            json.WriteString("cuda_driver_version", cuda.Driver);
+            json.WriteString("nvrtc", cuda.Probe.Nvrtc);
+            json.WriteString("nvrtc_version", cuda.Nvrtc);
+            json.WriteString("kernel_cache", cuda.CacheFolder);
+            json.WriteNumber("kernel_cache_bytes", cuda.CacheBytes);
+            json.WriteString("kernel_folder", cuda.KernelFolder);
+            WriteDevices(json, cuda);
             json.WriteStartArray("probes");
-            foreach (ProbeAttempt attempt in probe.Attempts)
+            foreach (ProbeAttempt attempt in cuda.Probe.Attempts)
             {
                 json.WriteStartObject();
                 json.WriteString("library", Kind(attempt));
@@ -111,6 +136,31 @@ internal static class InfoCommand
             json.WriteEndObject();
             json.Backend(backend);
         });
+
+    private static void WriteDevices(Utf8JsonWriter json, CudaInfo cuda)
+    {
+        json.WriteStartArray("cuda_devices");
+        foreach ((CudaDeviceInfo device, string architecture) in cuda.Devices)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("ordinal", device.Ordinal);
+            json.WriteString("name", device.Name);
+            json.WriteString("compute_capability", $"{device.Major}.{device.Minor}");
+            json.WriteString("architecture", architecture);
+            json.WriteNumber("multiprocessors", device.Multiprocessors);
+            json.WriteNumber("memory_bytes", device.MemoryBytes);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+        json.WriteStartArray("cuda_problems");
+        foreach (string problem in cuda.Problems)
+        {
+            json.WriteStringValue(problem);
+        }
+
+        json.WriteEndArray();
+    }
 
     private static string Kind(ProbeAttempt attempt) => attempt.Library == NativeLibraryKind.Driver ? "cuda_driver" : "nvrtc";
 }

@@ -72,22 +72,10 @@ internal static class Options
         Required = required,
     };
 
-    /// <summary><c>--device</c>.</summary>
-    public static Option<string> Device() => new("--device")
-    {
-        Description = "Where to compute: auto, cpu, cuda or cuda:N. A named device is used or refused, never replaced.",
-        HelpName = "DEVICE",
-        DefaultValueFactory = _ => "auto",
-    };
-
     /// <summary><c>--dtype</c>; null when it is not given.</summary>
     public static Option<string> FloatType() =>
         Choice("--dtype", "Type of weights and activations; bf16 needs CUDA [default: fp32].", ["fp32", "bf16"]);
 
     /// <summary>What <c>--dtype</c> says.</summary>
     public static DType FloatType(string? text) => text == "bf16" ? DType.BFloat16 : DType.Float32;
-
-    /// <summary><c>--threads</c>.</summary>
-    public static Option<int?> Threads() =>
-        Number("--threads", "Threads on the CPU; one per processor by default. Results do not depend on it.", 1, 1024);
 }

@@ -21,9 +21,7 @@ internal static class ProfileCommand
         Option<double?> rho = Options.Number("--rho", "Share of slots that hit a real expert; by default 1, or what the model is configured for.", 0.0, 1.0, aboveLow: true);
         Option<string> routing = Options.Choice("--routing", "How real slots spread over the experts; uniform by default.", s_distributions);
         Option<int?> samples = Options.Number("--samples", "Timed runs per op; 30 by default.", 1, 10000);
-        Option<int?> threads = Options.Threads();
-        Option<string> device = Options.Device();
-        Option<string> dtype = Options.FloatType();
+        var device = new DeviceOptionSet();
         var command = new CliCommand(
             Name,
             "Time every op of a MoE layer: median, spread, TFLOP/s, GB/s and share of the roofline.",
@@ -31,8 +29,9 @@ internal static class ProfileCommand
             "moe profile --shape qwen3-30b-a3b --rho 0.5 --device cuda",
             "moe profile --model runs/docs --format json")
         {
-            model, shape, tokens, rho, routing, samples, device, dtype, threads,
+            model, shape, tokens, rho, routing, samples,
         };
+        device.AddTo(command, withType: true);
         command.SetAction(host.Action((parse, context) =>
         {
             ProfileShape measured = Shape(parse.GetValue(model), parse.GetValue(shape), parse.GetValue(tokens));
@@ -42,7 +41,7 @@ internal static class ProfileCommand
                 Tokens = parse.GetValue(tokens) ?? measured.Tokens,
                 Distribution = (RoutingDistribution)Math.Max(0, Array.IndexOf(s_distributions, parse.GetValue(routing))),
             }).Validate();
-            using var engine = Engine.Create(new EngineOptions { Device = parse.GetValue(device)!, FloatType = Options.FloatType(parse.GetValue(dtype)), Threads = parse.GetValue(threads) ?? 0 });
+            using Engine engine = device.Create(parse, context);
             ProfileReport report = new LayerProfiler(engine, parse.GetValue(samples) ?? 30).Run(measured, context.Stop);
             if (context.Json)
             {

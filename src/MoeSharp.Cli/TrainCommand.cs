@@ -20,8 +20,7 @@ internal static class TrainCommand
         };
         Option<string> output = Options.Text("--out", "Run folder to make [default: runs/<UTC time>].", "FOLDER");
         Option<string> resume = Options.Text("--resume", "Go on with the run in this folder from its last checkpoint.", "RUN");
-        Option<int?> threads = Options.Threads();
-        Option<string> device = Options.Device();
+        var device = new DeviceOptionSet();
         var settings = new TrainOptionSet();
         var command = new CliCommand(
             Name,
@@ -34,8 +33,7 @@ internal static class TrainCommand
             data, output, resume,
         };
         settings.AddTo(command);
-        command.Add(device);
-        command.Add(threads);
+        device.AddTo(command);
         command.SetAction(host.Action((parse, context) =>
         {
             string[] paths = parse.GetValue(data) ?? [];
@@ -44,8 +42,7 @@ internal static class TrainCommand
                 ? NewRun(parse, settings, parse.GetValue(output), paths)
                 : Resumed(parse, settings, parse.GetValue(output));
             DType floatType = (options ?? RunFolder.LoadOptions(folder!)).FloatType;
-            using var engine = Engine.Create(
-                new EngineOptions { Device = parse.GetValue(device)!, FloatType = floatType, Threads = parse.GetValue(threads) ?? 0 });
+            using Engine engine = device.Create(parse, context, floatType);
             using Trainer trainer = options is null
                 ? Trainer.Resume(engine.Backend, folder!, paths.Length == 0 ? null : paths)
                 : Trainer.Start(engine.Backend, options with { Device = engine.Backend.Device.ToString() });

@@ -33,42 +33,28 @@ public sealed partial class CudaBackend : Backend
     /// <exception cref="CudaException">The driver refuses.</exception>
     public CudaBackend(CudaOptions? options = null, ProbeHost? host = null)
     {
-        options ??= new CudaOptions();
-        Guard.That(options.FloatType is DType.Float32 or DType.BFloat16, $"The CUDA backend computes in Float32 or BFloat16, not in {options.FloatType}.");
+        options = (options ?? new CudaOptions()).Validate();
+        string? folder = KernelFolder.Find(options.KernelFolder);
         Probe = NativeProbe.Run(host);
-        if (Probe.Driver is null)
-        {
-            throw new BackendUnavailableException($"There is no CUDA driver on this machine. Tried:{Probe.Tried(NativeLibraryKind.Driver)}");
-        }
-
+        RequireLibraries(Probe, folder);
         CudaLibraries.Use(Probe);
         FloatType = options.FloatType;
         _context = options.Context == 0 ? CudaContext.Primary(options.DeviceIndex) : CudaContext.Existing(options.Context);
-        string? folder = options.KernelFolder ?? (Environment.GetEnvironmentVariable(KernelFolder.Variable) is { Length: > 0 } named ? named : null);
-        _architecture = Probe.Nvrtc is null ? KernelCompiler.NameOf((10 * Info.Major) + Info.Minor) : KernelCompiler.Architecture(Info.Major, Info.Minor);
-        if (Probe.Nvrtc is null && folder is null)
+        try
         {
-            _context.Dispose();
-            throw new BackendUnavailableException(
-                $"There is a CUDA driver ({Probe.Driver}) but no NVRTC to compile kernels with, and no folder of compiled kernels ({KernelFolder.Variable}). Tried:{Probe.Tried(NativeLibraryKind.Nvrtc)}");
-        }
-
-        using CudaContext.Scope scope = _context.Enter();
-        _ownsStream = options.Stream == 0;
-        Stream = options.Stream;
-        if (_ownsStream)
-        {
-            const uint NonBlocking = 1;
-            CudaException.Check(Driver.cuStreamCreate(out nint stream, NonBlocking), "cuStreamCreate");
-            Stream = stream;
-        }
-
-        _pool = new CudaMemoryPool(_context, Stream);
-        _modules = new KernelModules(_context, options.Cache ?? new KernelCache(), folder);
-        _maxBlocks = options.MaxBlocks > 0 ? options.MaxBlocks : Info.Multiprocessors * BlocksPerMultiprocessor;
-        if (options.WorkspaceBytes > 0)
-        {
+            _architecture = Probe.Nvrtc is null ? KernelCompiler.NameOf((10 * Info.Major) + Info.Minor) : KernelCompiler.Architecture(Info.Major, Info.Minor);
+            using CudaContext.Scope scope = _context.Enter();
+            Stream = options.Stream == 0 ? NewStream() : options.Stream;
+            _ownsStream = options.Stream == 0;
+            _pool = new CudaMemoryPool(_context, Stream);
+            _modules = new KernelModules(_context, options.Cache ?? new KernelCache(), folder, canCompile: Probe.Nvrtc is not null);
+            _maxBlocks = options.MaxBlocks > 0 ? options.MaxBlocks : Info.Multiprocessors * BlocksPerMultiprocessor;
             ReserveWorkspace(options.WorkspaceBytes);
+        }
+        catch
+        {
+            Release();
+            throw;
         }
     }
 
@@ -123,7 +109,7 @@ public sealed partial class CudaBackend : Backend
             return;
         }
 
-        if (IsCapturing)
+        if (_pool.IsCapturing)
         {
             throw new InvalidOperationException(
                 $"The workspace has {_workspaceBytes:N0} bytes and an op needs {bytes:N0} while a graph is captured, when it cannot grow. Call ReserveWorkspace({bytes}) before the capture, or run the ops once.");
@@ -136,6 +122,20 @@ public sealed partial class CudaBackend : Backend
         }
 
         (_workspace, _workspaceBytes) = (larger, bytes);
+    }
+
+    /// <summary>Launches one kernel on one element and reads the result back: shows that driver, kernels and device work together.</summary>
+    /// <exception cref="MoeSharpException">They do not; the message says where it failed.</exception>
+    public void SelfTest()
+    {
+        const int Expected = 3;
+        using Tensor one = EmptyWide(1);
+        Fill(one, Expected);
+        double found = one.ToDoubles()[0];
+        if (found != Expected)
+        {
+            throw new BackendUnavailableException($"A kernel on {Info.Name} wrote {found} where {Expected} was asked for: the device or the driver computes wrongly.");
+        }
     }
 
     /// <summary>Compiles and loads every kernel of this float type now instead of when it is first needed.</summary>
@@ -209,7 +209,9 @@ public sealed partial class CudaBackend : Backend
             return new Storage(0, 0, _ => { });
         }
 
-        return new Storage(_pool.Allocate(byteCount), byteCount, Free);
+        nint pointer = _pool.Allocate(byteCount);
+        AllocationTracker.Allocated(byteCount);
+        return new Storage(pointer, byteCount, Free);
     }
 
     /// <inheritdoc/>
@@ -217,12 +219,17 @@ public sealed partial class CudaBackend : Backend
     {
         if (source.Length > 0)
         {
+            RefuseInCapture("a copy to the device");
             using CudaContext.Scope scope = _context.Enter();
             fixed (byte* p = source)
             {
-                // Pageable memory: the driver has staged it when the call returns.
-                CudaException.Check(Driver.cuMemcpyHtoDAsync(destination.Pointer + (nint)byteOffset, p, (nuint)source.Length, Stream), "cuMemcpyHtoDAsync");
+                // The span may be gone when this returns. Most drivers have staged pageable memory by then, but those of machines whose GPU
+                // reads host memory itself need not have, so the copy is waited for.
+                CheckDone(Driver.cuMemcpyHtoDAsync(destination.Pointer + (nint)byteOffset, p, (nuint)source.Length, Stream));
+                CheckDone(Driver.cuStreamSynchronize(Stream));
             }
+
+            _launched.Clear();
         }
     }
 
@@ -231,6 +238,7 @@ public sealed partial class CudaBackend : Backend
     {
         if (destination.Length > 0)
         {
+            RefuseInCapture("a copy to the host");
             using CudaContext.Scope scope = _context.Enter();
             fixed (byte* p = destination)
             {
@@ -245,14 +253,41 @@ public sealed partial class CudaBackend : Backend
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (_disposed)
+        if (!_disposed)
         {
-            base.Dispose(disposing);
-            return;
+            _disposed = true;
+            Release();
         }
 
-        _disposed = true;
         base.Dispose(disposing);
+    }
+
+    private static void RequireLibraries(NativeProbeResult probe, string? folder)
+    {
+        if (probe.Driver is null)
+        {
+            throw new BackendUnavailableException($"There is no CUDA driver on this machine. Tried:{probe.Tried(NativeLibraryKind.Driver)}");
+        }
+
+        if (probe.Nvrtc is null && folder is null)
+        {
+            throw new BackendUnavailableException(
+                $"There is a CUDA driver, but no NVRTC to compile kernels with, and no folder of compiled kernels ({KernelFolder.Variable}). {KernelCompiler.WhereFrom}"
+                + $" Tried:{probe.Tried(NativeLibraryKind.Driver)}{probe.Tried(NativeLibraryKind.Nvrtc)}");
+        }
+    }
+
+    private static nint NewStream()
+    {
+        // Does not wait for the default stream, which belongs to the application.
+        const uint NonBlocking = 1;
+        CudaException.Check(Driver.cuStreamCreate(out nint stream, NonBlocking), "cuStreamCreate");
+        return stream;
+    }
+
+    /// <summary>Frees everything that was made so far, also when the constructor fails half-way.</summary>
+    private void Release()
+    {
         using (CudaContext.Scope scope = _context.Enter())
         {
             _ = Driver.cuStreamSynchronize(Stream);
@@ -261,9 +296,9 @@ public sealed partial class CudaBackend : Backend
                 _pool.Free(_workspace);
             }
 
-            _modules.Dispose();
+            _modules?.Dispose();
             _ = Driver.cuStreamSynchronize(Stream);
-            _pool.Dispose();
+            _pool?.Dispose();
             if (_ownsStream)
             {
                 _ = Driver.cuStreamDestroy(Stream);
@@ -276,19 +311,18 @@ public sealed partial class CudaBackend : Backend
     // Memory that outlives the backend went back to the driver with the pool.
     private void Free(Storage storage)
     {
+        AllocationTracker.Freed(storage.ByteCount);
         if (!_disposed)
         {
             _pool.Free(storage.Pointer);
         }
     }
 
-    private bool IsCapturing
+    private void RefuseInCapture(string what)
     {
-        get
+        if (_pool.IsCapturing)
         {
-            using CudaContext.Scope scope = _context.Enter();
-            CudaException.Check(Driver.cuStreamIsCapturing(Stream, out int status), "cuStreamIsCapturing");
-            return status != 0;
+            throw new InvalidOperationException($"A graph is being captured, and it cannot hold {what}. Do that before or after Capture.");
         }
     }
 

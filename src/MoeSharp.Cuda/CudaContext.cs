@@ -18,13 +18,11 @@ internal sealed class CudaContext : IDisposable
         Info = CudaDeviceInfo.Of(device);
         if (Info.Major < 8)
         {
-            Dispose();
             throw new BackendUnavailableException($"Device {device}, {Info.Name}, has compute capability {Info.Major}.{Info.Minor}; the kernels need 8.0 (Ampere) or newer.");
         }
 
         if (!Info.HasMemoryPools)
         {
-            Dispose();
             throw new BackendUnavailableException($"Device {device}, {Info.Name}, has no stream-ordered memory pools (cuMemAllocFromPoolAsync); the engine allocates through them. A newer driver, or bare metal instead of this virtual GPU, has them.");
         }
     }
@@ -45,6 +43,27 @@ internal sealed class CudaContext : IDisposable
     /// <summary>12.4 for 12040.</summary>
     public static string VersionText(int version) => string.Create(CultureInfo.InvariantCulture, $"{version / 1000}.{version % 1000 / 10}");
 
+    /// <summary>Makes the driver ready; harmless when it is.</summary>
+    /// <exception cref="BackendUnavailableException">The library is no CUDA driver, or too old.</exception>
+    /// <exception cref="CudaException">There is no device, or the driver does not start.</exception>
+    public static void Initialize()
+    {
+        try
+        {
+            CudaException.Check(Driver.cuInit(0), "cuInit");
+        }
+        catch (Exception error) when (error is DllNotFoundException or EntryPointNotFoundException)
+        {
+            throw new BackendUnavailableException($"{CudaLibraries.DriverPath} is no CUDA driver: it has no function cuInit, or does not load. Correct or clear {NativeProbe.DriverVariable}.", error);
+        }
+
+        int version = DriverVersion();
+        if (version < OldestDriver)
+        {
+            throw new BackendUnavailableException($"The CUDA driver supports CUDA {VersionText(version)}; the engine needs {VersionText(OldestDriver)} or newer (driver 520 on Linux). Update the driver.");
+        }
+    }
+
     /// <summary>The primary context of a device.</summary>
     /// <exception cref="BackendUnavailableException">There is no such device, or it or the driver is too old.</exception>
     public static CudaContext Primary(int ordinal)
@@ -58,7 +77,15 @@ internal sealed class CudaContext : IDisposable
 
         CudaException.Check(Driver.cuDeviceGet(out int device, ordinal), "cuDeviceGet");
         CudaException.Check(Driver.cuDevicePrimaryCtxRetain(out nint context, device), "cuDevicePrimaryCtxRetain");
-        return new CudaContext(context, device, owned: true);
+        try
+        {
+            return new CudaContext(context, device, owned: true);
+        }
+        catch
+        {
+            _ = Driver.cuDevicePrimaryCtxRelease(device);
+            throw;
+        }
     }
 
     /// <summary>An application's context; it stays the application's.</summary>
@@ -90,16 +117,6 @@ internal sealed class CudaContext : IDisposable
         if (_owned)
         {
             _ = Driver.cuDevicePrimaryCtxRelease(Info.Ordinal);
-        }
-    }
-
-    private static void Initialize()
-    {
-        CudaException.Check(Driver.cuInit(0), "cuInit");
-        int version = DriverVersion();
-        if (version < OldestDriver)
-        {
-            throw new BackendUnavailableException($"The CUDA driver supports CUDA {VersionText(version)}; the engine needs {VersionText(OldestDriver)} or newer (driver 520 on Linux). Update the driver.");
         }
     }
 

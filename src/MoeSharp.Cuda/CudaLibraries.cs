@@ -18,6 +18,9 @@ internal static class CudaLibraries
     private static string? s_driver;
     private static string? s_nvrtc;
 
+    /// <summary>The driver in use: its path, or null.</summary>
+    public static string? DriverPath => s_driver;
+
     /// <summary>The NVRTC in use: its path, or null.</summary>
     public static string? NvrtcPath => s_nvrtc;
 
@@ -55,6 +58,28 @@ internal static class CudaLibraries
             NvrtcName => s_nvrtc,
             _ => null,
         };
-        return path is null ? 0 : NativeLibrary.Load(path);
+        if (path is null)
+        {
+            return 0;
+        }
+
+        if (name == NvrtcName)
+        {
+            LoadBuiltins(path);
+        }
+
+        return NativeLibrary.Load(path);
+    }
+
+    /// <summary>NVRTC opens its library of built-in functions by name only; outside of the loader's folders it is found when it is loaded already.</summary>
+    private static void LoadBuiltins(string nvrtc)
+    {
+        if (Path.GetDirectoryName(nvrtc) is { Length: > 0 } folder)
+        {
+            foreach (string builtins in Directory.EnumerateFiles(folder, "*nvrtc-builtins*").Order(StringComparer.Ordinal))
+            {
+                _ = NativeLibrary.TryLoad(builtins, out _);
+            }
+        }
     }
 }

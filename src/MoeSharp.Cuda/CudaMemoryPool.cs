@@ -1,4 +1,4 @@
-using MoeSharp.Core;
+using System.Globalization;
 using MoeSharp.Cuda.Native;
 
 namespace MoeSharp.Cuda;
@@ -31,18 +31,44 @@ internal sealed class CudaMemoryPool : IDisposable
 
     public CudaMemoryStatistics Statistics => new(Get(PoolAttribute.Used), Get(PoolAttribute.UsedHigh), Get(PoolAttribute.Reserved), Get(PoolAttribute.ReservedHigh));
 
+    /// <summary>Whether the stream is recording a graph, in which allocations and copies to or from the host have no place.</summary>
+    public bool IsCapturing
+    {
+        get
+        {
+            using CudaContext.Scope scope = _context.Enter();
+            CudaException.Check(Driver.cuStreamIsCapturing(_stream, out int status), "cuStreamIsCapturing");
+            return status != 0;
+        }
+    }
+
+    /// <summary>Allocates, in the order of the stream; the content is unspecified.</summary>
+    /// <exception cref="OutOfMemoryException">The device has not enough, even after unused memory of the pool went back to it.</exception>
+    /// <exception cref="InvalidOperationException">A graph is being captured.</exception>
     public nint Allocate(long bytes)
     {
         using CudaContext.Scope scope = _context.Enter();
+        if (IsCapturing)
+        {
+            throw new InvalidOperationException($"A graph is being captured, and it cannot hold an allocation, here of {bytes:N0} bytes. Make tensors before Capture and reuse them in it.");
+        }
+
         CudaError error = Driver.cuMemAllocFromPoolAsync(out nint pointer, (nuint)bytes, _pool, _stream);
+        if (error == CudaError.OutOfMemory)
+        {
+            // What was freed may still be on its way through the stream, or lie in the pool in pieces of the wrong size.
+            _ = Driver.cuStreamSynchronize(_stream);
+            _ = Driver.cuMemPoolTrimTo(_pool, 0);
+            error = Driver.cuMemAllocFromPoolAsync(out pointer, (nuint)bytes, _pool, _stream);
+        }
+
         if (error == CudaError.OutOfMemory)
         {
             _ = Driver.cuMemGetInfo(out nuint free, out nuint total);
             CudaMemoryStatistics now = Statistics;
-#pragma warning disable CA2201 // The contract of Backend.Empty names this exception.
-            throw new OutOfMemoryException(
-                $"The GPU has no {bytes:N0} bytes left: {now.Used:N0} of {total:N0} are in use by this backend, {(long)free:N0} are free. Use fewer tokens per step, a smaller model, or bf16.");
-#pragma warning restore CA2201
+            throw new InsufficientMemoryException(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The GPU has no {bytes:N0} bytes left: of its {total:N0} bytes {free:N0} are free; this backend uses {now.Used:N0} and holds {now.Reserved:N0}. Use fewer tokens per step, a smaller model, or bf16."));
         }
 
         CudaException.Check(error, "cuMemAllocFromPoolAsync");

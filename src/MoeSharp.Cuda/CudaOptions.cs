@@ -28,4 +28,13 @@ public sealed record CudaOptions
 
     /// <summary>Cache of kernels that are compiled now; the machine's default when null.</summary>
     public KernelCache? Cache { get; init; }
+
+    internal CudaOptions Validate()
+    {
+        Guard.That(FloatType is DType.Float32 or DType.BFloat16, $"The CUDA backend computes in Float32 or BFloat16, not in {FloatType}.");
+        Guard.That(DeviceIndex >= 0, $"The ordinal of a device is 0 or more, got {DeviceIndex}.");
+        Guard.That(WorkspaceBytes >= 0, $"The workspace has 0 bytes or more, got {WorkspaceBytes}.");
+        Guard.That(MaxBlocks >= 0, $"A launch has at most 1 block or more, or 0 for the default, got {MaxBlocks}.");
+        return this;
+    }
 }

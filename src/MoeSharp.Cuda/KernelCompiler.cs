@@ -10,6 +10,9 @@ namespace MoeSharp.Cuda;
 /// <summary>Compiles kernel text with NVRTC. Thread-safe; needs no GPU.</summary>
 public static partial class KernelCompiler
 {
+    /// <summary>How to get NVRTC.</summary>
+    internal const string WhereFrom = "Install the CUDA toolkit or the Python package nvidia-cuda-nvrtc-cu12, set MOESHARP_NVRTC, or ship kernels made by 'moe kernels build'.";
+
     private const int LoggedErrors = 5;
 
     /// <summary>Version of the NVRTC in use, as <c>12.4</c>.</summary>
@@ -32,7 +35,8 @@ public static partial class KernelCompiler
     public static unsafe string Architecture(int major, int minor)
     {
         int wanted = (10 * major) + minor;
-        Check(Nvrtc.nvrtcGetNumSupportedArchs(out int count), "nvrtcGetNumSupportedArchs");
+        int count = 0;
+        Check(Call(() => Nvrtc.nvrtcGetNumSupportedArchs(out count)), "nvrtcGetNumSupportedArchs");
         int[] known = new int[count];
         fixed (int* p = known)
         {
@@ -152,9 +156,11 @@ public static partial class KernelCompiler
         }
         catch (DllNotFoundException error)
         {
-            throw new BackendUnavailableException(
-                "Kernels have to be compiled, but there is no NVRTC. Install the CUDA toolkit or the Python package nvidia-cuda-nvrtc-cu12, set MOESHARP_NVRTC, or ship kernels made by 'moe kernels build'.",
-                error);
+            throw new BackendUnavailableException($"Kernels have to be compiled, but there is no NVRTC. {WhereFrom}", error);
+        }
+        catch (EntryPointNotFoundException error)
+        {
+            throw new BackendUnavailableException($"{CudaLibraries.NvrtcPath} is no NVRTC of CUDA 11.2 or newer: {error.Message} {WhereFrom}", error);
         }
     }
 

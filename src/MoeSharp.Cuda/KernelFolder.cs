@@ -1,12 +1,31 @@
+using System.Globalization;
+using System.Runtime.ExceptionServices;
+using System.Text.RegularExpressions;
 using MoeSharp.Core;
 
 namespace MoeSharp.Cuda;
 
 /// <summary>A folder of kernels compiled beforehand, for machines without NVRTC.</summary>
-public static class KernelFolder
+/// <remarks>
+/// File names hold a hash of the kernel's text and constants, so a folder made by another version of the engine is never used by mistake: its
+/// entries are not found. <c>manifest.txt</c> lists them for people, one a line.
+/// </remarks>
+public static partial class KernelFolder
 {
+    private const string ManifestName = "manifest.txt";
+
     /// <summary>Variable that names the folder.</summary>
     public const string Variable = "MOESHARP_KERNELS";
+
+    /// <summary>The folder in use: the one that is named, else the one of the variable, else null.</summary>
+    /// <exception cref="DirectoryNotFoundException">It is named, but not there.</exception>
+    internal static string? Find(string? named)
+    {
+        string? folder = named ?? Environment.GetEnvironmentVariable(Variable);
+        return string.IsNullOrEmpty(folder) || Directory.Exists(folder)
+            ? (folder is { Length: > 0 } ? folder : null)
+            : throw new DirectoryNotFoundException($"There is no folder of compiled kernels '{folder}'. Make it with 'moe kernels build', or clear {Variable}.");
+    }
 
     /// <summary>Compiles every key of the catalog for some architectures into a folder, in parallel.</summary>
     /// <param name="folder">Made if it is missing; entries that are there already are kept.</param>
@@ -14,15 +33,40 @@ public static class KernelFolder
     /// <param name="progress">Receives done and total after every kernel.</param>
     /// <param name="stop">Stops between two kernels.</param>
     /// <returns>Number of kernels in the folder.</returns>
+    /// <param name="host">Where NVRTC is looked for; this machine when null.</param>
+    /// <exception cref="ArgumentException">A name is no architecture, or one before sm_80.</exception>
     /// <exception cref="KernelCompileException">A kernel does not compile.</exception>
     /// <exception cref="BackendUnavailableException">There is no NVRTC.</exception>
-    public static int Build(string folder, IReadOnlyList<string> architectures, IProgress<(int Done, int Total)>? progress = null, CancellationToken stop = default)
+    public static int Build(
+        string folder, IReadOnlyList<string> architectures, IProgress<(int Done, int Total)>? progress = null, ProbeHost? host = null, CancellationToken stop = default)
     {
+        ArgumentNullException.ThrowIfNull(architectures);
+        foreach (string architecture in architectures)
+        {
+            Check(architecture);
+        }
+
+        NativeProbeResult probe = NativeProbe.Run(host);
+        if (probe.Nvrtc is null)
+        {
+            throw new BackendUnavailableException($"There is no NVRTC to compile kernels with. {KernelCompiler.WhereFrom} Tried:{probe.Tried(NativeLibraryKind.Nvrtc)}");
+        }
+
+        CudaLibraries.Use(probe);
+        Directory.CreateDirectory(folder);
         KernelKey[] keys = [.. architectures.SelectMany(arch => KernelCatalog.All.Select(key => key with { Architecture = arch }))];
+        Compile(folder, keys, progress, stop);
+        WriteManifest(folder, keys);
+        return keys.Length;
+    }
+
+    /// <summary>Compiles some keys into a folder.</summary>
+    internal static void Compile(string folder, KernelKey[] keys, IProgress<(int Done, int Total)>? progress = null, CancellationToken stop = default)
+    {
         int done = 0;
         try
         {
-            System.Threading.Tasks.Parallel.ForEach(keys, new ParallelOptions { CancellationToken = stop, MaxDegreeOfParallelism = Environment.ProcessorCount }, key =>
+            Parallel.ForEach(keys, new ParallelOptions { CancellationToken = stop, MaxDegreeOfParallelism = Environment.ProcessorCount }, key =>
             {
                 string file = PathOf(folder, key);
                 if (KernelCache.Read(file) is null)
@@ -35,14 +79,35 @@ public static class KernelFolder
         }
         catch (AggregateException many) when (many.InnerExceptions.Count > 0)
         {
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(many.InnerExceptions[0]);
+            ExceptionDispatchInfo.Throw(many.InnerExceptions[0]);
         }
+    }
 
-        return keys.Length;
+    private static void Check(string architecture)
+    {
+        Match match = ArchitectureName().Match(architecture);
+        int number = match.Success ? int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0;
+        Guard.That(number >= 80, $"'{architecture}' is not an architecture that kernels can be compiled for; use names such as sm_80, sm_89, sm_90a.");
+
+        // A folder of other names would never be looked into.
+        Guard.That(
+            architecture == KernelCompiler.NameOf(number),
+            $"On devices of compute capability {number / 10}.{number % 10} the engine looks for kernels compiled for {KernelCompiler.NameOf(number)}, not for {architecture}.");
+    }
+
+    private static void WriteManifest(string folder, KernelKey[] keys)
+    {
+        IEnumerable<string> lines = keys.Select(key => $"{Path.GetFileName(PathOf(folder, key))}  {key}").Order(StringComparer.Ordinal);
+        string file = Path.Combine(folder, ManifestName), part = $"{file}.{Environment.ProcessId}.part";
+        File.WriteAllLines(part, [$"# Kernels compiled by NVRTC {KernelCompiler.Version}; {Variable} or CudaOptions.KernelFolder names this folder.", .. lines]);
+        File.Move(part, file, overwrite: true);
     }
 
     /// <summary>A compiled key from a folder; null when it is not there, damaged, or made from another text.</summary>
     internal static byte[]? Get(string folder, KernelKey key) => KernelCache.Read(PathOf(folder, key));
+
+    [GeneratedRegex("^(?:sm|compute)_([0-9]{2,3})[af]?$")]
+    private static partial Regex ArchitectureName();
 
     private static string PathOf(string folder, KernelKey key) =>
         Path.Combine(folder, $"{key.File.Replace('/', '-').Replace(".cu", string.Empty, StringComparison.Ordinal)}.{key.Architecture}.{KernelSources.Hash(key)[..32]}.cubin");

@@ -18,7 +18,8 @@ public sealed record NativeProbeResult(string? Driver, string? Nvrtc, IReadOnlyL
 /// list of candidates per library and a record of each attempt, which reports and errors print.</para>
 /// <para>Order: the explicit variable (<c>MOESHARP_CUDA_DRIVER</c>, <c>MOESHARP_NVRTC</c>: a file, or a folder to look into; when it is set, nothing
 /// else is tried, so that a wrong value is seen); for NVRTC the folders of <c>CUDA_PATH</c>, then <c>CUDA_HOME</c>; then the system's
-/// loader. Names: newest first, versions 13 to 11.2. A library that loads stays loaded.</para>
+/// loader; then the folders of <see cref="NvrtcPlaces"/>: installed toolkits and Python packages. Names: newest first, versions 13 to 11.2. A library
+/// that loads stays loaded.</para>
 /// </remarks>
 public static class NativeProbe
 {
@@ -29,6 +30,8 @@ public static class NativeProbe
     public const string NvrtcVariable = "MOESHARP_NVRTC";
 
     private static readonly string[] s_toolkitVariables = ["CUDA_PATH", "CUDA_HOME"];
+    // Where the Windows Subsystem for Linux puts the driver, outside of the loader's folders in some containers.
+    private const string SubsystemDriver = "usr/lib/wsl/lib/libcuda.so.1";
     private static readonly string[] s_linuxDrivers = ["libcuda.so.1", "libcuda.so"];
     private static readonly string[] s_windowsDrivers = ["nvcuda.dll"];
 
@@ -103,7 +106,19 @@ public static class NativeProbe
         }
 
         candidates.AddRange(names.Select(name => ("system loader", name)));
-        return candidates;
+        if (isDriver)
+        {
+            string subsystem = Path.Combine(host.Root, SubsystemDriver);
+            return host.IsWindows || !File.Exists(subsystem) ? candidates : [.. candidates, ("Windows Subsystem for Linux", subsystem)];
+        }
+
+        return candidates.Concat(NvrtcPlaces.Of(host).SelectMany(place => In(place.Source, place.Pattern, names)));
+    }
+
+    private static IEnumerable<(string Source, string Path)> In(string source, string pattern, string[] names)
+    {
+        string[] present = [.. NvrtcPlaces.Expand(pattern).SelectMany(folder => names.Select(name => Path.Combine(folder, name))).Where(File.Exists)];
+        return present.Length > 0 ? present.Select(path => (source, path)) : [(source, pattern)];
     }
 
     private static IEnumerable<(string Source, string Path)> Explicit(string variable, string value, string[] names)

@@ -11,6 +11,9 @@ public sealed record ProbeHost
     /// <summary>Whether names and folders are those of Windows.</summary>
     public bool IsWindows { get; init; } = OperatingSystem.IsWindows();
 
+    /// <summary>Root of the file system, below which toolkits and Python packages are looked for.</summary>
+    public string Root { get; init; } = Path.GetPathRoot(global::System.Environment.SystemDirectory) is { Length: > 0 } root ? root : "/";
+
     /// <summary>Reads an environment variable; null when it is not set.</summary>
     public Func<string, string?> Environment { get; init; } = global::System.Environment.GetEnvironmentVariable;
 

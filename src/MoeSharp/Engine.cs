@@ -21,13 +21,18 @@ public sealed class Engine : IDisposable
     public BackendReport Report { get; }
 
     /// <summary>Makes an engine.</summary>
-    /// <param name="options">Device, float type and threads; the defaults when null.</param>
+    /// <param name="options">Device and threads; the defaults when null.</param>
     /// <param name="host">Where native libraries are looked for; this machine when null.</param>
-    /// <exception cref="ArgumentException">The device name, the float type or the number of threads is not valid.</exception>
+    /// <exception cref="ArgumentException">The device name or the number of threads is not valid.</exception>
     /// <exception cref="BackendUnavailableException">The named device has no backend; the message lists what was tried.</exception>
     public static Engine Create(EngineOptions? options = null, ProbeHost? host = null)
     {
         options ??= new EngineOptions();
+        if (options.FloatType is not (DType.Float32 or DType.BFloat16))
+        {
+            throw new ArgumentException($"The engine computes in Float32 or BFloat16, not in {options.FloatType}.", nameof(options));
+        }
+
         if (options.Device.Trim().Equals("auto", StringComparison.OrdinalIgnoreCase))
         {
             return Auto(options, host);
@@ -43,8 +48,14 @@ public sealed class Engine : IDisposable
             return Cpu(options, "the CPU was asked for", []);
         }
 
-        CudaBackend backend = Cuda(options, device.Index, host);
-        return new Engine(backend, new BackendReport(options.Device, backend.Name, $"{device} was asked for: {backend.Info.Name}", backend.Probe.Attempts));
+        try
+        {
+            return Cuda(options, device.Index, host, "CUDA was asked for");
+        }
+        catch (Exception error) when (IsRefusal(error))
+        {
+            throw new BackendUnavailableException($"{device} cannot be used: {error.Message}", error);
+        }
     }
 
     /// <summary>Frees the backend. Dispose tensors and models before.</summary>
@@ -52,51 +63,53 @@ public sealed class Engine : IDisposable
 
     private static Engine Auto(EngineOptions options, ProbeHost? host)
     {
+        // Without a driver there is nothing to try, and nobody who expects a GPU.
         NativeProbeResult probe = NativeProbe.Run(host);
         if (probe.Driver is null)
         {
-            return Cpu(options, $"there is no CUDA driver{(probe.Nvrtc is null ? string.Empty : ", though there is NVRTC")}", probe.Attempts);
+            return Cpu(options, probe.Nvrtc is null ? "no CUDA driver and no NVRTC were found" : "NVRTC was found, but no CUDA driver", probe.Attempts);
         }
 
         try
         {
-            CudaBackend backend = Cuda(options, 0, host);
-            return new Engine(backend, new BackendReport(options.Device, backend.Name, $"{backend.Info.Name} works", probe.Attempts));
+            return Cuda(options, 0, host, "CUDA works here");
         }
-        catch (Exception error) when (error is MoeSharpException or InvalidOperationException or DllNotFoundException or EntryPointNotFoundException)
+        catch (Exception error) when (IsRefusal(error))
         {
-            string reason = error.Message.Split('\n')[0].Trim().TrimEnd(':');
-            return Cpu(options, $"CUDA does not work here: {reason}", probe.Attempts);
+            string problem = error.Message.Split(Environment.NewLine)[0];
+            const string List = "Tried:";
+            problem = problem.EndsWith(List, StringComparison.Ordinal) ? problem[..^List.Length].TrimEnd() : problem;
+            string reason = $"CUDA does not work here: {problem.TrimEnd('.')}";
+            options.Log?.Invoke($"Computing on the CPU: {reason}.");
+            return Cpu(options, reason, probe.Attempts);
         }
     }
 
-    /// <summary>A CUDA backend that has computed something: a driver that loads may still not work.</summary>
-    private static CudaBackend Cuda(EngineOptions options, int index, ProbeHost? host)
+    /// <summary>Failures of a device, a driver or a compiler, as opposed to mistakes in this program.</summary>
+    private static bool IsRefusal(Exception error) => error is MoeSharpException or OutOfMemoryException or IOException;
+
+    private static Engine Cuda(EngineOptions options, int index, ProbeHost? host, string reason)
     {
-        var backend = new CudaBackend(new CudaOptions { DeviceIndex = index, FloatType = options.FloatType }, host);
+        var backend = new CudaBackend(
+            new CudaOptions { DeviceIndex = index, FloatType = options.FloatType, Cache = new KernelCache { Warning = options.Log } }, host);
         try
         {
-            using Tensor smoke = backend.EmptyWide(1);
-            backend.Fill(smoke, 1);
-            if (smoke.ToDoubles() is not [1.0])
-            {
-                throw new BackendUnavailableException($"{backend.Info.Name} computes wrong results: filling one number gave another.");
-            }
-
-            return backend;
+            backend.SelfTest();
         }
         catch
         {
             backend.Dispose();
             throw;
         }
+
+        return new Engine(backend, new BackendReport(options.Device, backend.Name, $"{reason}: {backend.Info.Name}, {backend.FloatType}", backend.Probe.Attempts));
     }
 
     private static Engine Cpu(EngineOptions options, string reason, IReadOnlyList<ProbeAttempt> attempts)
     {
         if (options.FloatType != DType.Float32)
         {
-            throw new ArgumentException($"The CPU backend computes in Float32, not in {options.FloatType}; use a CUDA device for that ({reason}).", nameof(options));
+            throw new BackendUnavailableException($"The CPU computes in Float32, not in {options.FloatType}; that takes CUDA. Chosen was the CPU because: {reason}");
         }
 
         var backend = new CpuBackend(options.Threads);

@@ -93,6 +93,18 @@ EMU_API CUresult cuFuncGetAttribute(int* value, int attribute, void*) {
     return CUDA_SUCCESS;
 }
 
+EMU_API CUresult cuFuncGetParamInfo(void* function, size_t index, size_t* offset, size_t* size) {
+    auto* kernel = static_cast<Kernel*>(function);
+    if (!kernel || index >= kernel->sizes.size()) return CUDA_ERROR_INVALID_VALUE;
+    size_t at = 0;  // parameters follow each other, each aligned to its size
+    for (size_t i = 0; i <= index; i++) {
+        *size = kernel->sizes[i];
+        *offset = at = (at + *size - 1) / *size * *size;
+        at += *size;
+    }
+    return CUDA_SUCCESS;
+}
+
 EMU_API CUresult cuFuncSetAttribute(void* function, int attribute, int value) {
     if (attribute != 8) return CUDA_SUCCESS;
     if (value < 0 || value > static_cast<int>(SHARED_LIMIT)) return CUDA_ERROR_INVALID_VALUE;

@@ -6,6 +6,8 @@ internal enum CudaError
     Success = 0,
     InvalidValue = 1,
     OutOfMemory = 2,
+    StubLibrary = 34,
+    DeviceUnavailable = 46,
     NoDevice = 100,
     InvalidImage = 200,
     NoBinaryForDevice = 209,
@@ -13,6 +15,7 @@ internal enum CudaError
     NotReady = 600,
     IllegalAddress = 700,
     LaunchFailed = 719,
+    SystemDriverMismatch = 803,
     CaptureUnsupported = 900,
     CaptureInvalidated = 901,
 }

@@ -146,6 +146,10 @@ internal static unsafe partial class Driver
     [LibraryImport(Library)]
     public static partial CudaError cuFuncGetAttribute(out int value, FunctionAttribute attribute, nint function);
 
+    /// <summary>Since CUDA 12.4.</summary>
+    [LibraryImport(Library)]
+    public static partial CudaError cuFuncGetParamInfo(nint function, nuint index, out nuint offset, out nuint size);
+
     [LibraryImport(Library)]
     public static partial CudaError cuFuncSetAttribute(nint function, FunctionAttribute attribute, int value);
 

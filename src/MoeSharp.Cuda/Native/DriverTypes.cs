@@ -29,6 +29,7 @@ internal enum PoolAttribute
 /// <summary>CUfunction_attribute.</summary>
 internal enum FunctionAttribute
 {
+    MaxThreads = 0,
     LocalBytes = 3,
     Registers = 4,
     MaxDynamicSharedBytes = 8,

@@ -20,8 +20,89 @@ public sealed class NativeProbeTests : IDisposable
         Assert.Null(result.Nvrtc);
         Assert.Equal(
             ["libcuda.so.1", "libcuda.so", "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"],
-            result.Attempts.Select(attempt => attempt.Path));
-        Assert.All(result.Attempts, attempt => Assert.Equal("not found by the system's loader", attempt.Result));
+            result.Attempts.Where(attempt => attempt.Source == "system loader").Select(attempt => attempt.Path));
+        Assert.All(result.Attempts.Take(6), attempt => Assert.Equal("not found by the system's loader", attempt.Result));
+    }
+
+    [Fact]
+    public void Run_WhereNothingIs_RecordsThePlacesItLookedInto()
+    {
+        _variables["VIRTUAL_ENV"] = _folder["venv"];
+        NativeProbeResult result = NativeProbe.Run(Host());
+        string[] places = [.. result.Attempts.Skip(6).Select(attempt => attempt.Path)];
+        Assert.Contains(Path.Combine(_folder["root"], "usr/local/cuda*", "lib64"), places);
+        Assert.Contains(Path.Combine(_folder["venv"], "lib/python3*/site-packages", "nvidia/cuda_nvrtc/lib"), places);
+        Assert.All(result.Attempts.Skip(6), attempt => Assert.Equal("no such file", attempt.Result));
+    }
+
+    [Theory]
+    [InlineData("VIRTUAL_ENV", "lib/python3.12/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12")]
+    [InlineData("VIRTUAL_ENV", "lib/python3.13/site-packages/nvidia/cu13/lib/libnvrtc.so.13")]
+    [InlineData("CONDA_PREFIX", "lib/libnvrtc.so.12")]
+    [InlineData("CONDA_PREFIX", "lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.11.2")]
+    [InlineData("HOME", ".local/lib/python3.10/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12")]
+    public void Run_LooksIntoPythonPackages(string variable, string file)
+    {
+        string path = _folder.Write("env/" + file, "x");
+        _variables[variable] = _folder["env"];
+        _loadable.Add(path);
+        Assert.Equal(path, NativeProbe.Run(Host()).Nvrtc);
+    }
+
+    [Theory]
+    [InlineData("usr/local/cuda-12.6/lib64/libnvrtc.so.12", "installed toolkit")]
+    [InlineData("usr/local/cuda/targets/sbsa-linux/lib/libnvrtc.so.13", "installed toolkit")]
+    [InlineData("usr/lib/python3/dist-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12", "Python packages")]
+    [InlineData("usr/local/lib/python3.12/dist-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12", "Python packages")]
+    public void Run_LooksIntoInstalledToolkitsAndPackagesOfTheSystem(string file, string source)
+    {
+        string path = _folder.Write("root/" + file, "x");
+        _loadable.Add(path);
+        NativeProbeResult result = NativeProbe.Run(Host());
+        Assert.Equal(path, result.Nvrtc);
+        Assert.Equal(source, result.Attempts[^1].Source);
+    }
+
+    [Fact]
+    public void Run_OfTwoInstalledToolkits_TakesTheNewerOne()
+    {
+        string older = _folder.Write("root/usr/local/cuda-12.4/lib64/libnvrtc.so.12", "x"), newer = _folder.Write("root/usr/local/cuda-12.8/lib64/libnvrtc.so.12", "x");
+        _loadable.UnionWith([older, newer]);
+        Assert.Equal(newer, NativeProbe.Run(Host()).Nvrtc);
+    }
+
+    [Fact]
+    public void Run_PrefersTheLoaderToFoldersItHasToGuess()
+    {
+        _loadable.UnionWith([_folder.Write("root/usr/local/cuda-12.8/lib64/libnvrtc.so.12", "x"), "libnvrtc.so.12"]);
+        Assert.Equal("libnvrtc.so.12", NativeProbe.Run(Host()).Nvrtc);
+    }
+
+    [Theory]
+    [InlineData("Program Files/NVIDIA GPU Computing Toolkit/CUDA/v12.6/bin/nvrtc64_120_0.dll")]
+    [InlineData("Program Files/NVIDIA GPU Computing Toolkit/CUDA/v13.0/bin/x64/nvrtc64_130_0.dll")]
+    public void Run_OnWindows_LooksIntoInstalledToolkits(string file)
+    {
+        string path = _folder.Write("root/" + file, "x");
+        _loadable.Add(path);
+        Assert.Equal(path, NativeProbe.Run(Host() with { IsWindows = true }).Nvrtc);
+    }
+
+    [Fact]
+    public void Run_OnWindows_LooksIntoPythonPackages()
+    {
+        string path = _folder.Write("roaming/Python/Python312/site-packages/nvidia/cuda_nvrtc/bin/nvrtc64_120_0.dll", "x");
+        _variables["APPDATA"] = _folder["roaming"];
+        _loadable.Add(path);
+        Assert.Equal(path, NativeProbe.Run(Host() with { IsWindows = true }).Nvrtc);
+    }
+
+    [Fact]
+    public void Run_KnowsTheDriverOfTheWindowsSubsystem()
+    {
+        string path = _folder.Write("root/usr/lib/wsl/lib/libcuda.so.1", "x");
+        _loadable.Add(path);
+        Assert.Equal(path, NativeProbe.Run(Host()).Driver);
     }
 
     [Fact]
@@ -108,6 +189,26 @@ public sealed class NativeProbeTests : IDisposable
     }
 
     [Fact]
+    public void Engine_Auto_WithADriverButNoCompiler_LogsOneLine()
+    {
+        var lines = new List<string>();
+        _loadable.Add("libcuda.so.1");
+        using Engine engine = Engine.Create(new EngineOptions { Log = lines.Add }, Host());
+        Assert.Equal("cpu", engine.Report.Chosen);
+        string line = Assert.Single(lines);
+        Assert.StartsWith("Computing on the CPU: CUDA does not work here: There is a CUDA driver, but no NVRTC to compile kernels with", line, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', line);
+    }
+
+    [Theory]
+    [InlineData("cpu", "The CPU computes in Float32, not in BFloat16")]
+    [InlineData("auto", "no CUDA driver and no NVRTC were found")]
+    public void Engine_OnTheCpu_RefusesBFloat16(string device, string part) => Assert.Contains(
+        part,
+        Assert.Throws<BackendUnavailableException>(() => Engine.Create(new EngineOptions { Device = device, FloatType = DType.BFloat16 }, Host())).Message,
+        StringComparison.Ordinal);
+
+    [Fact]
     public void Engine_Cpu_DoesNotProbe()
     {
         using Engine engine = Engine.Create(new EngineOptions { Device = "cpu", Threads = 1 }, Host() with { TryLoad = _ => throw new InvalidOperationException() });
@@ -134,6 +235,7 @@ public sealed class NativeProbeTests : IDisposable
     private ProbeHost Host() => new()
     {
         IsWindows = false,
+        Root = _folder["root"],
         Environment = name => _variables.GetValueOrDefault(name),
         TryLoad = _loadable.Contains,
     };

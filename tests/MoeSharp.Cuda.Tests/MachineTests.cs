@@ -1,0 +1,116 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using MoeSharp.Emulator;
+using MoeSharp.Tests;
+using Xunit;
+
+namespace MoeSharp.Cuda.Tests;
+
+/// <summary>The command on machines of all kinds, each a child process with its own driver: what a user reads.</summary>
+public sealed class MachineTests : IDisposable
+{
+    private static readonly string[] s_probe = ["profile", "--shape", "small", "--tokens", "1", "--samples", "1", "--device", "cuda"];
+    private readonly TempFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Theory]
+    [InlineData("MOESHARP_EMULATOR_DRIVER", "11040", "moe: cuda:0 cannot be used: The CUDA driver supports CUDA 11.4; the engine needs 11.8 or newer (driver 520 on Linux). Update the driver.")]
+    [InlineData("MOESHARP_EMULATOR_DEVICES", "0", "moe: cuda:0 cannot be used: cuInit failed with CUDA_ERROR_NO_DEVICE (100). There is no NVIDIA GPU that this process may use; look at nvidia-smi and CUDA_VISIBLE_DEVICES.")]
+    [InlineData("MOESHARP_EMULATOR_SM", "75", "moe: cuda:0 cannot be used: Device 0, MoeSharp emulator, has compute capability 7.5; the kernels need 8.0 (Ampere) or newer.")]
+    [InlineData("MOESHARP_KERNELS", "/no/such/folder", "moe: cuda:0 cannot be used: There is no folder of compiled kernels '/no/such/folder'. Make it with 'moe kernels build', or clear MOESHARP_KERNELS.")]
+    public async Task NamedDevice_OnAMachineThatCannot_IsRefusedInWords(string variable, string value, string message)
+    {
+        (int code, string output, string error) = await RunAsync(s_probe, (variable, value));
+        Assert.Equal((1, string.Empty, message), (code, output, error.Trim()));
+    }
+
+    [Theory]
+    [InlineData(NativeProbe.DriverVariable, "is no CUDA driver: it has no function cuInit, or does not load. Correct or clear MOESHARP_CUDA_DRIVER.")]
+    [InlineData(NativeProbe.NvrtcVariable, "is no NVRTC of CUDA 11.2 or newer:")]
+    public async Task NamedLibrary_ThatIsAnother_IsNamed(string variable, string part)
+    {
+        (int code, _, string error) = await RunAsync(s_probe, (variable, Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "libSystem.Native.so")));
+        Assert.Equal(1, code);
+        Assert.Contains("libSystem.Native.so " + part, error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Auto_WithADriverThatIsTooOld_ComputesOnTheCpuAndSaysWhyInOneLine()
+    {
+        (int code, string output, string error) = await RunAsync(
+            ["profile", "--shape", "small", "--tokens", "1", "--samples", "1"], ("MOESHARP_EMULATOR_DRIVER", "11040"));
+        Assert.Equal(0, code);
+        Assert.NotEmpty(output);
+        Assert.StartsWith(
+            "Computing on the CPU: CUDA does not work here: The CUDA driver supports CUDA 11.4; the engine needs 11.8 or newer (driver 520 on Linux). Update the driver.",
+            error,
+            StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Info_OnAnOldMachine_ListsTheProblemAndGoesOn()
+    {
+        (int code, string output, _) = await RunAsync(["info", "--format", "json"], ("MOESHARP_EMULATOR_DRIVER", "11040"));
+        Assert.Equal(0, code);
+        using JsonDocument json = JsonDocument.Parse(output);
+        Assert.StartsWith("The CUDA driver supports CUDA 11.4;", json.RootElement.GetProperty("cuda_problems")[0].GetString(), StringComparison.Ordinal);
+        Assert.Equal("cpu", json.RootElement.GetProperty("backend").GetProperty("chosen").GetString());
+    }
+
+    [Fact]
+    public async Task Info_WhereCudaWorks_ShowsTheDeviceInBothFormats()
+    {
+        (_, string text, _) = await RunAsync(["info"]);
+        Assert.Contains("cuda: CUDA works here: MoeSharp emulator, Float32", text, StringComparison.Ordinal);
+        Assert.Contains("device cuda:0: MoeSharp emulator, 8.00 GiB, 4 multiprocessors, kernels for sm_90a", text, StringComparison.Ordinal);
+        (_, string output, _) = await RunAsync(["info", "--format", "json"]);
+        using JsonDocument json = JsonDocument.Parse(output);
+        Assert.Equal("sm_90a", json.RootElement.GetProperty("cuda_devices")[0].GetProperty("architecture").GetString());
+        Assert.Equal("12.4", json.RootElement.GetProperty("cuda_driver_version").GetString());
+    }
+
+    [Fact]
+    public async Task OutOfMemory_IsAMessageWithSizes()
+    {
+        (int code, _, string error) = await RunAsync(s_probe, ("MOESHARP_EMULATOR_MIB", "1"));
+        Assert.Equal(1, code);
+        Assert.StartsWith("moe: The GPU has no ", error, StringComparison.Ordinal);
+        Assert.Contains("of its 1,048,576 bytes ", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task KernelsList_ShowsTheCatalog()
+    {
+        (int code, string output, _) = await RunAsync(["kernels", "list", "--format", "json"]);
+        Assert.Equal(0, code);
+        using JsonDocument json = JsonDocument.Parse(output);
+        Assert.Equal(
+            KernelCatalog.All.Select(key => key.File),
+            json.RootElement.GetProperty("kernels").EnumerateArray().Select(kernel => kernel.GetProperty("file").GetString()));
+    }
+
+    private async Task<(int Code, string Output, string Error)> RunAsync(string[] args, params (string Name, string Value)[] environment)
+    {
+        _ = Emulated.Host;
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "moe.dll"), .. args])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment[NativeProbe.DriverVariable] = EmulatorBuild.Library;
+        start.Environment[NativeProbe.NvrtcVariable] = EmulatorBuild.Library;
+        start.Environment[KernelCache.Variable] = Path.Combine(EmulatorBuild.Root, ".artifacts", "emulator", "kernels");
+        foreach ((string name, string value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        CancellationToken stop = TestContext.Current.CancellationToken;
+        using Process process = Process.Start(start)!;
+        Task<string> output = process.StandardOutput.ReadToEndAsync(stop), error = process.StandardError.ReadToEndAsync(stop);
+        await process.WaitForExitAsync(stop).WaitAsync(TimeSpan.FromMinutes(2), stop);
+        return (process.ExitCode, await output, await error);
+    }
+}

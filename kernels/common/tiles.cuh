@@ -26,6 +26,8 @@ constexpr int BLOCK_K = ROW_BYTES / static_cast<int>(sizeof(Float));    // 32 bf
 constexpr int BLOCK_M = LARGE ? 128 : 64, BLOCK_N = LARGE ? 128 : 64;
 constexpr int WARPS_M = 2, WARPS_N = LARGE ? 4 : 2;
 constexpr int THREADS = 32 * WARPS_M * WARPS_N;
+// Blocks that should fit a multiprocessor at once. ptxas aims at an occupancy of its own choice and spills for it when it is not told.
+constexpr int RESIDENT = LARGE && !FLOAT_BF16 ? 1 : 2;
 constexpr int WARP_M = BLOCK_M / WARPS_M, WARP_N = BLOCK_N / WARPS_N;   // 64 x 32 or 32 x 32
 constexpr int TILES_M = WARP_M / 16, TILES_N = WARP_N / 8;              // mma tiles per warp
 

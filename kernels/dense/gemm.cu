@@ -89,18 +89,18 @@ __device__ __forceinline__ void gemm(const Float* a, const Float* b, void* c, in
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) gemm_nn(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) gemm_nn(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
     gemm<false, false>(a, b, c, m, n, k, wide, accumulate);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) gemm_nt(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) gemm_nt(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
     gemm<false, true>(a, b, c, m, n, k, wide, accumulate);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) gemm_tn(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) gemm_tn(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
     gemm<true, false>(a, b, c, m, n, k, wide, accumulate);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) gemm_tt(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) gemm_tt(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
     gemm<true, true>(a, b, c, m, n, k, wide, accumulate);
 }

@@ -6,7 +6,8 @@
 #include "moe/expert_tiles.cuh"
 
 // `parts` [column tiles][stride]: the part of <dA', a> that a column tile contributes; expert_weight_dot adds the parts in order.
-extern "C" __global__ void __launch_bounds__(THREADS)
+// The epilogue needs more registers than two resident large blocks leave.
+extern "C" __global__ void __launch_bounds__(THREADS, LARGE ? 1 : RESIDENT)
     expert_down_backward(const Float* d_out, const Float* z, const Float* w2, const int* offsets, const int* row_token, const float* row_weight, Float* d_z, Float* weighted_a,
                          float* parts, long long stride, int experts, int d, int n) {
     DYNAMIC_SHARED(shared);
@@ -81,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(256) expert_weight_dot(const float*
 }
 
 // d_x_rows = dZ W1[expert] for the real rows.
-extern "C" __global__ void __launch_bounds__(THREADS) expert_up_backward(const Float* d_z, const Float* w1, const int* offsets, Float* d_x_rows, int experts, int d, int n2) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) expert_up_backward(const Float* d_z, const Float* w1, const int* offsets, Float* d_x_rows, int experts, int d, int n2) {
     DYNAMIC_SHARED(shared);
     using Up = Product<KMajor<BLOCK_M>, MnMajor<BLOCK_N>>;
     int* before = reinterpret_cast<int*>(shared + Up::SHARED);

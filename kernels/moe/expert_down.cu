@@ -1,7 +1,7 @@
 // y = a W2[expert]^T for the real rows of a plan.
 #include "moe/expert_tiles.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS) expert_down(const Float* a, const Float* w2, const int* offsets, Float* y, int experts, int d, int n) {
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) expert_down(const Float* a, const Float* w2, const int* offsets, Float* y, int experts, int d, int n) {
     DYNAMIC_SHARED(shared);
     using Down = Product<KMajor<BLOCK_M>, KMajor<BLOCK_N>>;
     int* before = reinterpret_cast<int*>(shared + Down::SHARED);

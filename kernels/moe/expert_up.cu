@@ -7,7 +7,7 @@
 
 constexpr int PAIRS = BLOCK_N / 2;  // columns of a that a tile covers
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     expert_up(const Float* x, const Float* w1, const int* offsets, const int* row_token, Float* z, Float* a, int experts, int d, int n) {
     DYNAMIC_SHARED(shared);
     using Up = Product<KMajor<BLOCK_M>, KMajor<BLOCK_N>>;

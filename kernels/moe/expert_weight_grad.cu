@@ -40,13 +40,13 @@ __device__ __forceinline__ void weight_grad(const Float* left, const Float* righ
 }
 
 // dW2[e] [d, n] += sum over rows of dOut[token]^T weightedA[row].
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     expert_down_weight_grad(const Float* d_out, const Float* weighted_a, const int* offsets, const int* row_token, float* d_w2, int experts, int d, int n) {
     weight_grad<true>(d_out, weighted_a, offsets, row_token, d_w2, experts, d, n);
 }
 
 // dW1[e] [2n, d] += sum over rows of dZ[row]^T x[token].
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     expert_up_weight_grad(const Float* d_z, const Float* x, const int* offsets, const int* row_token, float* d_w1, int experts, int n2, int d) {
     weight_grad<false>(d_z, x, offsets, row_token, d_w1, experts, n2, d);
 }

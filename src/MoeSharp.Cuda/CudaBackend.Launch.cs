@@ -74,12 +74,17 @@ public sealed partial class CudaBackend
             SharedBytes = (uint)shape.SharedBytes, Stream = Stream,
         };
         CheckDone(Driver.cuLaunchKernelEx(in configuration, function.Handle, parameters, null), entry);
+        Remember(entry);
+    }
+
+    private void Remember(string launched)
+    {
         if (_launched.Count == RememberedLaunches)
         {
             _launched.Dequeue();
         }
 
-        _launched.Enqueue(entry);
+        _launched.Enqueue(launched);
     }
 
     private KernelFunction Loaded(KernelKey kernel, string entry)

@@ -143,8 +143,11 @@ public sealed partial class CudaBackend : Backend
     public void Precompile(IProgress<(int Done, int Total)>? progress = null)
     {
         string mine = $"{KernelCatalog.FloatConstant}={(FloatType == DType.BFloat16 ? 1 : 0)}";
-        _modules.Precompile([.. KernelCatalog.All.Where(key => key.Constants.Split(' ').Contains(mine)).Select(key => key with { Architecture = _architecture })], progress);
+        Precompile([.. KernelCatalog.All.Where(key => key.Constants.Split(' ').Contains(mine)).Select(key => key with { Architecture = _architecture })], progress);
     }
+
+    /// <summary>Compiles and loads some kernels.</summary>
+    internal void Precompile(IReadOnlyCollection<KernelKey> keys, IProgress<(int Done, int Total)>? progress = null) => _modules.Precompile(keys, progress);
 
     /// <summary>Captures what an action launches into a graph. The action runs no kernel; it must not copy to or from the host, or allocate.</summary>
     /// <remarks>Run the action once before: kernels are compiled and the workspace grows at first use, which a capture cannot hold.</remarks>
@@ -166,11 +169,19 @@ public sealed partial class CudaBackend : Backend
                 _ = Driver.cuGraphDestroy(graph);
             }
 
+            _pool.FreeKept();
             throw;
         }
 
         CudaException.Check(Driver.cuStreamEndCapture(Stream, out graph), "cuStreamEndCapture");
-        return new CudaGraph(_context, Stream, graph);
+        int freed = _pool.FreeKept();
+        if (freed > 0)
+        {
+            _ = Driver.cuGraphDestroy(graph);
+            throw new InvalidOperationException($"{freed} tensor{(freed == 1 ? " was" : "s were")} disposed while a graph was captured; a replay would use freed memory. Make tensors before Capture, and dispose them after the graph.");
+        }
+
+        return new CudaGraph(_context, Stream, graph, Remember);
     }
 
     /// <summary>An event on the backend's context.</summary>

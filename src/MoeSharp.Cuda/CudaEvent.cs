@@ -25,6 +25,7 @@ public sealed class CudaEvent : IDisposable
         ArgumentNullException.ThrowIfNull(start);
         ArgumentNullException.ThrowIfNull(end);
         end.Synchronize();
+        using CudaContext.Scope scope = end._context.Enter();
         CudaException.Check(Driver.cuEventElapsedTime(out float milliseconds, start._handle, end._handle), "cuEventElapsedTime");
         return milliseconds;
     }

@@ -32,11 +32,12 @@ public sealed class CudaException : MoeSharpException
         {
             CudaError.IllegalAddress or CudaError.LaunchFailed => "A kernel touched memory it must not, and the context cannot be used any more. Run the program under compute-sanitizer to see which.",
             CudaError.NoBinaryForDevice or CudaError.InvalidImage => "A compiled kernel does not fit the device or the driver. Delete the kernel cache, or update the driver.",
+            CudaError.UnsupportedPtxVersion => "NVRTC is newer than the driver, and the device is newer than NVRTC. Update the driver.",
             CudaError.NoDevice => "There is no NVIDIA GPU that this process may use; look at nvidia-smi and CUDA_VISIBLE_DEVICES.",
             CudaError.StubLibrary => $"The library is the toolkit's stub, for linking only. Remove the stubs folder from the loader's path, or name the real driver in {NativeProbe.DriverVariable}.",
             CudaError.SystemDriverMismatch => "The driver's library and its kernel module have different versions; after an update the machine has to be restarted.",
             CudaError.DeviceUnavailable => "Another process has the device for itself, or it is broken; look at nvidia-smi.",
-            CudaError.CaptureUnsupported or CudaError.CaptureInvalidated => "Something was done while a graph was captured that a graph cannot hold: an allocation, or a copy to or from the host.",
+            CudaError.CaptureUnsupported or CudaError.CaptureInvalidated => "Something was done while a graph was captured that a graph cannot hold: an allocation, a copy to or from the host, or a wait.",
             _ => "See the CUDA driver API reference for this error.",
         };
         return new CudaException($"{function} failed with {name} ({(int)error}). {advice}", (int)error);

@@ -8,11 +8,13 @@ public sealed class CudaGraph : IDisposable
 {
     private readonly CudaContext _context;
     private readonly nint _stream;
+    private readonly Action<string> _launched;
+    private readonly string _name;
     private nint _executable;
 
-    internal CudaGraph(CudaContext context, nint stream, nint graph)
+    internal CudaGraph(CudaContext context, nint stream, nint graph, Action<string> launched)
     {
-        (_context, _stream) = (context, stream);
+        (_context, _stream, _launched) = (context, stream, launched);
         try
         {
             unsafe
@@ -22,6 +24,7 @@ public sealed class CudaGraph : IDisposable
                 Nodes = (int)count;
             }
 
+            _name = $"a graph of {Nodes} launches";
             CudaException.Check(Driver.cuGraphInstantiateWithFlags(out _executable, graph, 0), "cuGraphInstantiate");
         }
         finally
@@ -39,6 +42,7 @@ public sealed class CudaGraph : IDisposable
         ObjectDisposedException.ThrowIf(_executable == 0, this);
         using CudaContext.Scope scope = _context.Enter();
         CudaException.Check(Driver.cuGraphLaunch(_executable, _stream), "cuGraphLaunch");
+        _launched(_name);
     }
 
     /// <summary>Frees the graph.</summary>

@@ -16,6 +16,7 @@ internal sealed class CudaMemoryPool : IDisposable
     private readonly CudaContext _context;
     private readonly nint _stream;
     private readonly nint _pool;
+    private readonly List<nint> _kept = [];
 
     public CudaMemoryPool(CudaContext context, nint stream)
     {
@@ -37,8 +38,7 @@ internal sealed class CudaMemoryPool : IDisposable
         get
         {
             using CudaContext.Scope scope = _context.Enter();
-            CudaException.Check(Driver.cuStreamIsCapturing(_stream, out int status), "cuStreamIsCapturing");
-            return status != 0;
+            return Driver.cuStreamIsCapturing(_stream, out int status) == CudaError.Success && status != 0;
         }
     }
 
@@ -53,6 +53,7 @@ internal sealed class CudaMemoryPool : IDisposable
             throw new InvalidOperationException($"A graph is being captured, and it cannot hold an allocation, here of {bytes:N0} bytes. Make tensors before Capture and reuse them in it.");
         }
 
+        FreeKept();
         CudaError error = Driver.cuMemAllocFromPoolAsync(out nint pointer, (nuint)bytes, _pool, _stream);
         if (error == CudaError.OutOfMemory)
         {
@@ -75,12 +76,32 @@ internal sealed class CudaMemoryPool : IDisposable
         return pointer;
     }
 
+    /// <summary>Frees, in the order of the stream. While a graph is captured, which cannot hold that, the memory is kept for <see cref="FreeKept"/>.</summary>
     public void Free(nint pointer)
     {
         using CudaContext.Scope scope = _context.Enter();
+        if (IsCapturing)
+        {
+            _kept.Add(pointer);
+            return;
+        }
 
         // After a kernel failed the driver refuses everything; the memory ends with the context then.
         _ = Driver.cuMemFreeAsync(pointer, _stream);
+    }
+
+    /// <summary>Frees what was given back while a graph was captured.</summary>
+    /// <returns>How many allocations that were.</returns>
+    public int FreeKept()
+    {
+        int count = _kept.Count;
+        foreach (nint pointer in _kept)
+        {
+            _ = Driver.cuMemFreeAsync(pointer, _stream);
+        }
+
+        _kept.Clear();
+        return count;
     }
 
     public void Dispose()

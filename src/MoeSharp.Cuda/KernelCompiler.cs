@@ -45,7 +45,8 @@ public static partial class KernelCompiler
 
         if (known.Contains(wanted))
         {
-            return NameOf(wanted);
+            // NVRTC 11.8 knows 9.0, but not yet the name for what only this architecture has.
+            return wanted == 90 && Version.StartsWith("11.", StringComparison.Ordinal) ? "sm_90" : NameOf(wanted);
         }
 
         int older = known.Where(arch => arch < wanted).DefaultIfEmpty(0).Max();

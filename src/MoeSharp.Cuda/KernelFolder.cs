@@ -63,18 +63,30 @@ public static partial class KernelFolder
     /// <summary>Compiles some keys into a folder.</summary>
     internal static void Compile(string folder, KernelKey[] keys, IProgress<(int Done, int Total)>? progress = null, CancellationToken stop = default)
     {
-        int done = 0;
-        try
-        {
-            Parallel.ForEach(keys, new ParallelOptions { CancellationToken = stop, MaxDegreeOfParallelism = Environment.ProcessorCount }, key =>
+        ForEach(
+            keys,
+            key =>
             {
                 string file = PathOf(folder, key);
                 if (KernelCache.Read(file) is null)
                 {
                     KernelCache.Write(file, KernelCompiler.Compile(key, out _));
                 }
+            },
+            progress,
+            stop);
+    }
 
-                progress?.Report((Interlocked.Increment(ref done), keys.Length));
+    /// <summary>Does something for every key on all processors; the first failure stops the rest and is thrown as it is.</summary>
+    internal static void ForEach(IReadOnlyCollection<KernelKey> keys, Action<KernelKey> action, IProgress<(int Done, int Total)>? progress, CancellationToken stop = default)
+    {
+        int done = 0;
+        try
+        {
+            Parallel.ForEach(keys, new ParallelOptions { CancellationToken = stop, MaxDegreeOfParallelism = Environment.ProcessorCount }, key =>
+            {
+                action(key);
+                progress?.Report((Interlocked.Increment(ref done), keys.Count));
             });
         }
         catch (AggregateException many) when (many.InnerExceptions.Count > 0)

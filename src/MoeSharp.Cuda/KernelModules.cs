@@ -21,15 +21,8 @@ internal sealed class KernelModules(CudaContext context, KernelCache cache, stri
         _modules.GetOrAdd(key, static (k, self) => new Lazy<Module>(() => self.Load(k)), this).Value.Function(context, entry);
 
     /// <summary>Compiles what is missing, in parallel, and loads it.</summary>
-    public void Precompile(IReadOnlyCollection<KernelKey> keys, IProgress<(int Done, int Total)>? progress)
-    {
-        int done = 0;
-        Parallel.ForEach(keys, key =>
-        {
-            _ = _modules.GetOrAdd(key, static (k, self) => new Lazy<Module>(() => self.Load(k)), this).Value;
-            progress?.Report((Interlocked.Increment(ref done), keys.Count));
-        });
-    }
+    public void Precompile(IReadOnlyCollection<KernelKey> keys, IProgress<(int Done, int Total)>? progress) =>
+        KernelFolder.ForEach(keys, key => _ = _modules.GetOrAdd(key, static (k, self) => new Lazy<Module>(() => self.Load(k)), this).Value, progress);
 
     public void Dispose()
     {

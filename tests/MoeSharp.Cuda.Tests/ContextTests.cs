@@ -80,6 +80,30 @@ public sealed class ContextTests
     }
 
     [Fact]
+    public void AGraphThatFails_IsNamed()
+    {
+        nint context = Emulated.NewContext();
+        CudaBackend backend = Emulated.Backend(new CudaOptions { Context = context });
+        using (Tensor x = backend.FromDoubles([1, 2, 3, 4], 4))
+        {
+            Tensor tooLong = backend.Wrap(x.Pointer, new Shape(5), DType.Float32);
+            backend.Scale(x, 1, x); // loads the kernel
+            using CudaGraph graph = backend.Capture(() => backend.Scale(tooLong, 2, tooLong));
+            tooLong.Dispose();
+            backend.Synchronize();
+            graph.Replay();
+            Assert.Contains(
+                "(kernels launched last: a graph of 1 launches) failed with CUDA_ERROR_ILLEGAL_ADDRESS",
+                Assert.Throws<CudaException>(backend.Synchronize).Message,
+                StringComparison.Ordinal);
+        }
+
+        backend.Dispose();
+        Emulated.Destroy(context);
+        Emulator.EmulatorControl.Forget();
+    }
+
+    [Fact]
     public void Context_ThatIsNone_IsRefused()
     {
         Assert.Contains(

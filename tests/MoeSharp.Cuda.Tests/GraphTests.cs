@@ -57,6 +57,16 @@ public sealed class GraphTests : IDisposable
         () => _backend.ReserveWorkspace(123456), "Call ReserveWorkspace(123456) before the capture");
 
     [Fact]
+    public void Capture_InWhichATensorIsDisposed_IsRefused_AndItsMemoryFreed()
+    {
+        long used = _backend.Memory.Used;
+        Tensor z = _backend.Empty(1000);
+        Refuses(z.Dispose, "1 tensor was disposed while a graph was captured; a replay would use freed memory.");
+        _backend.Synchronize();
+        Assert.Equal(used, _backend.Memory.Used);
+    }
+
+    [Fact]
     public void Replay_OfADisposedGraph_IsRefused()
     {
         _backend.Scale(_x, 2, _y);

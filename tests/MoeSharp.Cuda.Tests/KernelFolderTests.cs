@@ -27,6 +27,29 @@ public sealed class KernelFolderTests : IDisposable
     }
 
     [Fact]
+    public void Precompile_LoadsKernels_AndReportsEach()
+    {
+        using CudaBackend backend = Emulated.Backend();
+        KernelKey[] keys = [backend.Key("dense/bias.cu"), backend.Key("dense/elementwise.cu"), backend.Key("optimizer/adamw.cu")];
+        var seen = new System.Collections.Concurrent.ConcurrentBag<(int Done, int Total)>();
+        backend.Precompile(keys, new Direct(seen.Add));
+        Assert.Equal([(1, 3), (2, 3), (3, 3)], seen.Order());
+
+        // Loaded: a capture, which could not load it, launches it.
+        using Tensor x = backend.FromDoubles([1, 2], 1, 2), bias = backend.FromDoubles([1, 2], 2);
+        using CudaGraph graph = backend.Capture(() => backend.AddBias(x, bias, x));
+        graph.Replay();
+        Assert.Equal([2.0, 4.0], x.ToDoubles());
+    }
+
+    [Fact]
+    public void Precompile_OfAKeyThatIsNone_ThrowsWhatIsWrong()
+    {
+        using CudaBackend backend = Emulated.Backend();
+        Assert.Throws<InvalidOperationException>(() => backend.Precompile([backend.Key("dense/bias.cu", ("UNHEARD_OF", 1))]));
+    }
+
+    [Fact]
     public void Backend_WithoutNvrtcAndFolder_SaysHowToGetThem()
     {
         string message = Assert.Throws<BackendUnavailableException>(() => new CudaBackend(null, Emulated.WithoutNvrtc)).Message;
@@ -69,5 +92,10 @@ public sealed class KernelFolderTests : IDisposable
         Assert.Contains("undeclared_name", error.Message, StringComparison.Ordinal);
         Assert.Contains("\n      y[0] = undeclared_name;", error.Message.ReplaceLineEndings("\n"), StringComparison.Ordinal);
         Assert.Equal(key, error.Key);
+    }
+
+    private sealed class Direct(Action<(int Done, int Total)> report) : IProgress<(int Done, int Total)>
+    {
+        public void Report((int Done, int Total) value) => report(value);
     }
 }

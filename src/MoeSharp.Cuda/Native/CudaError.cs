@@ -11,6 +11,7 @@ internal enum CudaError
     NoDevice = 100,
     InvalidImage = 200,
     NoBinaryForDevice = 209,
+    UnsupportedPtxVersion = 222,
     NotFound = 500,
     NotReady = 600,
     IllegalAddress = 700,

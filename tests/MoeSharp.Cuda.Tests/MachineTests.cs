@@ -81,6 +81,36 @@ public sealed class MachineTests : IDisposable
     }
 
     [Fact]
+    public async Task Generate_FromARunOfTheCpu_WritesTheSameTextOnCuda_AndWorksInBFloat16()
+    {
+        string run = _folder["run"], text = _folder.Write("text.txt", string.Concat(Enumerable.Repeat("the quick brown fox jumps over the lazy dog. ", 2000)));
+        (int trained, _, string failure) = await RunAsync(
+            [
+                "train", "--data", text, "--out", run, "--device", "cpu", "--steps", "40", "--layers", "1", "--hidden", "32", "--heads", "2",
+                "--context", "32", "--batch", "4", "--experts", "4", "--expert-width", "16", "--quiet",
+            ]);
+        Assert.True(trained == 0, failure);
+        string[] generate = ["generate", "--model", run, "--prompt", "the ", "--temperature", "0", "--max-tokens", "24", "--device"];
+        (_, string cpu, _) = await RunAsync([.. generate, "cpu"]);
+        (int code, string cuda, string error) = await RunAsync([.. generate, "cuda"]);
+        Assert.True(code == 0, error);
+        Assert.Equal(cpu, cuda);
+        (code, string half, error) = await RunAsync([.. generate, "cuda", "--dtype", "bf16"]);
+        Assert.True(code == 0, error);
+        Assert.StartsWith("the ", half, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task KernelsBuild_WithoutNvrtc_SaysWhereItLooked()
+    {
+        (int code, _, string error) = await RunAsync(["kernels", "build", "--arch", "sm_80", "--out", _folder["kernels"]], (NativeProbe.NvrtcVariable, "/no/such/file.so"));
+        Assert.Equal(1, code);
+        Assert.StartsWith("moe: There is no NVRTC to compile kernels with.", error, StringComparison.Ordinal);
+        Assert.Contains("/no/such/file.so (MOESHARP_NVRTC): no such file", error, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["kernels"]));
+    }
+
+    [Fact]
     public async Task KernelsList_ShowsTheCatalog()
     {
         (int code, string output, _) = await RunAsync(["kernels", "list", "--format", "json"]);

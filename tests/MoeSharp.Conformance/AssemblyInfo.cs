@@ -5,3 +5,4 @@ using Xunit;
 [assembly: CollectionBehavior(DisableTestParallelization = true)]
 [assembly: LeakGuard]
 [assembly: AssemblyFixture(typeof(BackendPool))]
+[assembly: AssemblyFixture(typeof(CudaGrids))]

@@ -37,6 +37,26 @@ public sealed record OpCase(
         return new OpRun(this, Tensors.ToDictionary(tensor => tensor.Name, set.Values));
     }
 
+    /// <summary>Runs the op on several backends at the same time: all are called before any result is read.</summary>
+    public IReadOnlyList<OpRun> RunTogether(IReadOnlyList<Backend> backends)
+    {
+        var sets = new List<TensorSet>();
+        try
+        {
+            sets.AddRange(backends.Select(backend => new TensorSet(backend, this, Poison.Loud)));
+            foreach ((Backend backend, TensorSet set) in backends.Zip(sets))
+            {
+                Call(backend, set);
+            }
+
+            return [.. sets.Select(set => new OpRun(this, Tensors.ToDictionary(tensor => tensor.Name, set.Values)))];
+        }
+        finally
+        {
+            sets.ForEach(set => set.Dispose());
+        }
+    }
+
     /// <summary>Runs the op on the oracle.</summary>
     public OpRun RunOnReference()
     {
@@ -56,6 +76,18 @@ public sealed class OpRun(OpCase op, IReadOnlyDictionary<string, double[]> after
 
     /// <summary>The values of an in-out tensor before the run.</summary>
     public double[] Before(string name) => op.Tensors.Single(tensor => tensor.Name == name).Data;
+
+    /// <summary>Output names with a hash of their bits, so that a failure says which output differs.</summary>
+    public string Hash() => string.Join(' ', op.Outputs.Select(output =>
+    {
+        ulong hash = 14695981039346656037;
+        foreach (double value in this[output.Name])
+        {
+            hash = (hash ^ (ulong)BitConverter.DoubleToInt64Bits(value)) * 1099511628211;
+        }
+
+        return $"{output.Name}:{hash:x16}";
+    }));
 
     /// <summary>The same op on the oracle with the absolute values of all float inputs: the sum of the magnitudes of all terms.</summary>
     /// <param name="unchanged">Inputs that keep their sign, because the op is not a sum of products in them.</param>

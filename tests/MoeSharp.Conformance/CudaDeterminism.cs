@@ -91,3 +91,5 @@ public sealed class CudaExpertDeterminism(CudaGrids grids) : CudaDeterminism<Exp
 public sealed class CudaCombineDeterminism(CudaGrids grids) : CudaDeterminism<CombineCases>(grids);
 
 public sealed class CudaOptimizerDeterminism(CudaGrids grids) : CudaDeterminism<OptimizerCases>(grids);
+
+public sealed class CudaAttentionDeterminism(CudaGrids grids) : CudaDeterminism<AttentionCases>(grids);

@@ -32,11 +32,10 @@ public sealed class CombineOnCuda32(BackendPool pool) : CombineConformance(pool.
 public sealed class OptimizerOnCuda32(BackendPool pool) : OptimizerConformance(pool.Cuda.Float32);
 
 [Collection(CudaPool.Half)]
-<<<<<<< HEAD
 public sealed class AttentionOnCuda16(BackendPool pool) : AttentionConformance(pool.Cuda.BFloat16);
-=======
+
+[Collection(CudaPool.Half)]
 public sealed class GemmOnCuda16(BackendPool pool) : GemmConformance(pool.Cuda.BFloat16);
->>>>>>> 320a5d3 (Routing ops on CUDA against the oracle)
 
 [Collection(CudaPool.Half)]
 public sealed class DenseOnCuda16(BackendPool pool) : DenseConformance(pool.Cuda.BFloat16);

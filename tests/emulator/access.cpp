@@ -2,14 +2,17 @@
 #include <cstring>
 
 #include "exec.h"
+#include "hopper.h"
 
 namespace emu {
-namespace {
 
+namespace {
 std::string place(const Allocation* a, uintptr_t at) {
     return "allocation " + std::to_string(a->id) + " (" + std::to_string(a->bytes) + " bytes) + " +
            std::to_string(static_cast<long long>(at) - static_cast<long long>(reinterpret_cast<uintptr_t>(a->base)));
 }
+
+}  // namespace
 
 std::string what_is(uintptr_t at) {
     for (const Block* b : exec->blocks) {
@@ -21,6 +24,8 @@ std::string what_is(uintptr_t at) {
     return "no allocation at all";
 }
 
+namespace {
+
 const char* verb(Access access) { return access == Access::Read ? "reads" : access == Access::Write ? "writes" : "updates"; }
 
 [[noreturn]] void outside(uintptr_t at, size_t bytes, Access access, const void* code) {
@@ -30,11 +35,19 @@ const char* verb(Access access) { return access == Access::Read ? "reads" : acce
     fail("out-of-bounds", text + what_is(at), code);
 }
 
+// The block of the running cluster that has this serial, or null.
+Block* block_of(uint32_t serial) {
+    const uint32_t rank = serial - exec->blocks[0]->serial;
+    return rank < exec->blocks.size() ? exec->blocks[rank] : nullptr;
+}
+
 [[noreturn]] void race(uintptr_t at, Access access, const char* did, uint32_t block, uint16_t thread, const void* code) {
-    bool mine = block == exec->current->block->serial;
-    fail("race",
-         std::string(verb(access)) + " " + what_is(at) + ", which thread number " + std::to_string(thread) + (mine ? " of the same block " : " of another block ") + did +
-             (mine ? " with no barrier between" : " in the same launch"),
+    const bool mine = block == exec->current->block->serial;
+    const bool cluster = block_of(block) != nullptr;
+    const int threads = exec->current->block->threads;
+    std::string who = thread < threads ? "thread number " + std::to_string(thread) : "an asynchronous copy of thread number " + std::to_string(thread - threads);
+    fail("race", std::string(verb(access)) + " " + what_is(at) + ", which " + who + (mine ? " of the same block " : cluster ? " of another block of the cluster " : " of another block ") + did +
+                     (cluster ? " with no barrier between" : " in the same launch"),
          code);
 }
 
@@ -45,6 +58,7 @@ Cell* cells_of(uintptr_t at, size_t bytes, Access access, const void* code) {
         uintptr_t base = reinterpret_cast<uintptr_t>(b->shared);
         if (at - base < SHARED_LIMIT) {
             if (at - base + bytes > b->shared_bytes) outside(at, bytes, access, code);
+            if (b->alive == 0) fail("use-after-free", std::string(verb(access)) + " shared memory of a block of the cluster that has left the kernel", code);
             return b->shared_cells + (at - base) / GRANULE;
         }
     }
@@ -60,14 +74,42 @@ Cell* cells_of(uintptr_t at, size_t bytes, Access access, const void* code) {
 
 // Whether an earlier access, remembered as (block, thread, epoch), is ordered before the running thread.
 inline bool is_before(const Thread* me, uint32_t block, uint16_t thread, uint32_t epoch) {
-    return block < exec->first_serial || (block == me->block->serial && ordered(me, thread, epoch));
+    return block < exec->first_serial || ordered(me, block, thread, epoch);
+}
+
+[[noreturn]] void held(const Cell* cell, uintptr_t here, Access access, const void* code) {
+    const std::string does = std::string(verb(access)) + " " + what_is(here);
+    if (cell->hold == Hold::Barrier) fail("race", does + ", which is part of a transaction barrier", code);
+    if (cell->hold == Hold::InFlight) {
+        const int threads = exec->current->block->threads;
+        fail("async-copy", does + ", where an asynchronous copy of thread number " + std::to_string(cell->thread % threads) + " has not arrived: its wait is missing", code);
+    }
+    fail("async-copy", does + ", which an asynchronous copy or product has yet to read: its wait is missing", code);
+}
+
+// The order of the last write and of all reads before a write of `me`.
+inline void check_order(const Thread* me, const Cell* cell, uintptr_t here, Access access, const void* code) {
+    if (cell->written && !(access == Access::Atomic && cell->atomic) && !is_before(me, cell->block, cell->thread, cell->epoch)) {
+        race(here, access, cell->atomic ? "updated" : "wrote", cell->block, cell->thread, code);
+    }
+    for (const Read& r : cell->reads) {
+        if (r.used && !is_before(me, r.block, r.thread, r.epoch)) race(here, access, "read", r.block, r.thread, code);
+    }
+}
+
+inline void check_value(const Thread* me, const Cell* cell, uintptr_t here, const void* code) {
+    if (!cell->written) fail("uninitialised", "reads " + what_is(here) + ", which nobody has written", code);
+    if (!is_before(me, cell->block, cell->thread, cell->epoch)) race(here, Access::Read, cell->atomic ? "updated" : "wrote", cell->block, cell->thread, code);
 }
 
 }  // namespace
 
 void check_access(uintptr_t at, size_t bytes, Access access, const void* code) {
     Thread* me = exec->current;
-    if (at - reinterpret_cast<uintptr_t>(me->stack) < STACK || bytes == 0) return;
+    if (at - reinterpret_cast<uintptr_t>(me->stack) < STACK || bytes == 0) {
+        if (me->hopper) check_sums(me, at, bytes, access == Access::Read, code);
+        return;
+    }
     Cell* cell = cells_of(at, bytes, access, code);
     if (!cell) {
         if (access == Access::Read && in_module(at)) return;
@@ -78,31 +120,53 @@ void check_access(uintptr_t at, size_t bytes, Access access, const void* code) {
     const Cell* end = cell + (at % GRANULE + bytes + GRANULE - 1) / GRANULE;
     for (size_t i = 0; cell < end; cell++, i++) {
         const uintptr_t here = at + i * GRANULE;
-        if (cell->in_flight) {
-            fail("async-copy", std::string(verb(access)) + " " + what_is(here) + ", where an asynchronous copy of thread number " + std::to_string(cell->thread) + " has not arrived: its wait is missing", code);
-        }
+        if (cell->hold != Hold::None || (cell->readers && access != Access::Read)) held(cell, here, access, code);
         if (access == Access::Read) {
-            if (!cell->written) fail("uninitialised", "reads " + what_is(here) + ", which nobody has written", code);
-            if (!is_before(me, cell->block, cell->thread, cell->epoch)) race(here, access, cell->atomic ? "updated" : "wrote", cell->block, cell->thread, code);
+            check_value(me, cell, here, code);
             Read& r = cell->reads[0].used && cell->reads[0].thread == thread && cell->reads[0].block == serial ? cell->reads[0] : cell->reads[1];
             if (&r == &cell->reads[1] && r.used && !(r.thread == thread && r.block == serial)) cell->reads[0] = r;
             r = Read{serial, epoch, thread, true};
             continue;
         }
         if (access == Access::Atomic && !cell->written) fail("uninitialised", "updates " + what_is(here) + ", which nobody has written", code);
-        if (cell->written && !(access == Access::Atomic && cell->atomic) && !is_before(me, cell->block, cell->thread, cell->epoch)) {
-            race(here, access, cell->atomic ? "updated" : "wrote", cell->block, cell->thread, code);
-        }
-        for (const Read& r : cell->reads) {
-            if (r.used && !is_before(me, r.block, r.thread, r.epoch)) race(here, access, "read", r.block, r.thread, code);
-        }
+        check_order(me, cell, here, access, code);
         cell->block = serial;
         cell->epoch = epoch;
         cell->thread = thread;
         cell->written = true;
         cell->atomic = access == Access::Atomic;
+        cell->async = false;
         cell->reads[0].used = cell->reads[1].used = false;
     }
+}
+
+void check_async(uintptr_t at, size_t bytes, Access access, const void* code) {
+    const Thread* me = exec->current;
+    Cell* cell = cells_of(at, bytes, access, code);
+    if (!cell) outside(at, bytes, access, code);
+    const Cell* end = cell + (at % GRANULE + bytes + GRANULE - 1) / GRANULE;
+    for (size_t i = 0; cell < end; cell++, i++) {
+        const uintptr_t here = at + i * GRANULE;
+        if (cell->hold != Hold::None || (cell->readers && access != Access::Read)) held(cell, here, access, code);
+        if (access == Access::Read) check_value(me, cell, here, code);
+        else check_order(me, cell, here, access, code);
+        if (cell->written && !cell->async && cell->block >= exec->first_serial && !is_fenced(me, block_of(cell->block)->fibers[cell->thread], cell->epoch)) {
+            fail("missing-fence", std::string(verb(access)) + " " + what_is(here) + " through the asynchronous proxy, which thread number " + std::to_string(cell->thread) +
+                                      " wrote with no fence_proxy_async() between", code);
+        }
+        if (access == Access::Read) continue;
+        cell->block = me->block->serial;
+        cell->epoch = epoch_of(me);
+        cell->thread = static_cast<uint16_t>(me->block->threads + me->number);
+        cell->written = cell->async = true;
+        cell->atomic = false;
+        cell->reads[0].used = cell->reads[1].used = false;
+    }
+}
+
+std::pair<Cell*, Cell*> cells_between(uintptr_t at, size_t bytes) {
+    Cell* first = cells_of(at, bytes, Access::Read, nullptr);
+    return {first, first + (at % GRANULE + bytes + GRANULE - 1) / GRANULE};
 }
 
 void begin_copy(Thread* t, void* to, const void* from, int bytes, int total, const void* code) {
@@ -113,7 +177,7 @@ void begin_copy(Thread* t, void* to, const void* from, int bytes, int total, con
     check_access(target, static_cast<size_t>(total), Access::Write, code);
     if (bytes) check_access(reinterpret_cast<uintptr_t>(from), static_cast<size_t>(bytes), Access::Read, code);
     Cell* c = cells_of(target, static_cast<size_t>(total), Access::Write, code);
-    for (int i = 0; i < total / static_cast<int>(GRANULE); i++) c[i].in_flight = true;
+    for (int i = 0; i < total / static_cast<int>(GRANULE); i++) c[i].hold = Hold::InFlight;
     std::memset(to, 0xff, static_cast<size_t>(total));
     t->open.push_back({static_cast<uint8_t*>(to), static_cast<const uint8_t*>(from), static_cast<uint8_t>(bytes), static_cast<uint8_t>(total)});
 }
@@ -130,7 +194,7 @@ void finish_copies(Thread* t, size_t keep) {
             std::memset(copy.to + copy.bytes, 0, copy.total - copy.bytes);
             Cell* c = cells_of(reinterpret_cast<uintptr_t>(copy.to), copy.total, Access::Write, nullptr);
             for (int i = 0; i < copy.total / static_cast<int>(GRANULE); i++) {
-                c[i].in_flight = false;
+                c[i].hold = Hold::None;
                 c[i].epoch = epoch_of(t);
             }
         }

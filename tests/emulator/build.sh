@@ -6,5 +6,5 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${1:?usage: build.sh OUT_FOLDER}
 mkdir -p "$out"
 g++ -std=c++20 -O2 -march=native -Wall -Wextra -Werror -fPIC -shared -o "$out/libmoesharp-emulator.so.part" "$here"/*.cpp -ldl -lpthread
-cp "$here"/cuda_builtins.h "$here"/device_api.h "$here"/*.cuh "$out/"
+cp "$here"/cuda_builtins.h "$here"/device_api.h "$here"/hopper_api.h "$here"/*.cuh "$out/"
 mv "$out/libmoesharp-emulator.so.part" "$out/libmoesharp-emulator.so"

@@ -4,6 +4,7 @@
 
 #include "device_api.h"
 #include "exec.h"
+#include "hopper_api.h"
 #include "report.h"
 
 #define HERE __builtin_return_address(0)
@@ -12,7 +13,7 @@ namespace emu {
 namespace {
 
 const char* const NAMES[] = {"__syncwarp", "__shfl_sync", "__ballot_sync", "__any_sync", "__all_sync", "__reduce_add_sync", "__reduce_min_sync", "__reduce_max_sync",
-                             "__reduce_and_sync", "__reduce_or_sync", "__match_any_sync", "ldmatrix", "mma"};
+                             "__reduce_and_sync", "__reduce_or_sync", "__match_any_sync", "ldmatrix", "mma", "stmatrix"};
 
 float bf16(uint32_t bits) {
     bits <<= 16;
@@ -78,8 +79,32 @@ void ldmatrix(Thread* const* lanes, int argument, const void* at) {
     }
 }
 
+void stmatrix(Thread* const* lanes, bool trans, const void* at) {
+    Thread* me = exec->current;
+    for (unsigned m = 0; m < 4; m++) {
+        uint16_t tile[8][8];
+        for (unsigned l = 0; l < 32; l++) {
+            for (unsigned half = 0; half < 2; half++) {
+                const unsigned row = l / 4, column = 2 * (l % 4) + half;
+                (trans ? tile[column][row] : tile[row][column]) = static_cast<uint16_t>(lanes[l]->in[2 + m] >> (16 * half));
+            }
+        }
+        for (unsigned row = 0; row < 8; row++) {
+            Thread* owner = lanes[8 * m + row];
+            uint8_t* to;
+            std::memcpy(&to, owner->in, sizeof to);
+            exec->current = owner;
+            if (reinterpret_cast<uintptr_t>(to) % 16) fail("misaligned", "stmatrix needs row addresses that are multiples of 16", at);
+            check_access(reinterpret_cast<uintptr_t>(to), 16, Access::Write, at);
+            std::memcpy(to, tile[row], 16);
+        }
+    }
+    exec->current = me;
+}
+
 void compute(int kind, uint32_t mask, int argument, Thread* const* lanes, const void* at) {
     if (kind == EMU_MMA_M16N8K16) return mma(lanes);
+    if (kind == EMU_STMATRIX) return stmatrix(lanes, argument != 0, at);
     if (kind == EMU_LDMATRIX) return ldmatrix(lanes, argument, at);
     if (kind == EMU_SYNC_WARP) {
         std::vector<Thread*> all;
@@ -148,6 +173,37 @@ void arrive_block(const void* at) {
     }
 }
 
+Barrier& arrive_named(int id, int threads, const void* at) {
+    Block* b = exec->current->block;
+    if (id < 0 || id >= NAMED_BARRIERS || threads <= 0 || threads % 32 || threads > b->threads) {
+        fail("divergent-barrier", "named barrier " + std::to_string(id) + " for " + std::to_string(threads) + " threads: ids are 0..15, counts multiples of 32 up to the block", at);
+    }
+    Barrier& barrier = b->barriers[id];
+    if (barrier.arrived > 0 && barrier.expected != threads) {
+        fail("divergent-barrier", "named barrier " + std::to_string(id) + " with " + std::to_string(threads) + " threads, others said " + std::to_string(barrier.expected), at);
+    }
+    barrier.expected = threads;
+    barrier.arrived++;
+    return barrier;
+}
+
+// All have arrived: those who wait go on, and `last` if it has not begun to wait.
+void open_named(int id, Thread* last) {
+    Block* b = exec->current->block;
+    std::vector<Thread*> met;
+    if (last) met.push_back(last);
+    for (int i = 0; i < b->threads; i++) {
+        Thread* t = b->fibers[i];
+        if (t != last && t->state == State::WaitsForBarrier && t->barrier == id) met.push_back(t);
+    }
+    Barrier& barrier = b->barriers[id];
+    barrier.arrived = 0;
+    synchronise(met, &barrier.known);
+    for (Thread* t : met) {
+        if (t != last) make_ready(t);
+    }
+}
+
 }  // namespace
 }  // namespace emu
 
@@ -177,27 +233,16 @@ int emu_sync_block_count(int kind, int predicate) {
 
 void emu_named_barrier(int id, int threads) {
     Thread* me = exec->current;
-    Block* b = me->block;
-    if (id < 0 || id >= NAMED_BARRIERS || threads <= 0 || threads % 32 || threads > b->threads) {
-        fail("divergent-barrier", "named barrier " + std::to_string(id) + " for " + std::to_string(threads) + " threads: ids are 0..15, counts multiples of 32 up to the block", HERE);
-    }
-    Barrier& barrier = b->barriers[id];
-    if (barrier.arrived > 0 && barrier.expected != threads) {
-        fail("divergent-barrier", "named barrier " + std::to_string(id) + " with " + std::to_string(threads) + " threads, others said " + std::to_string(barrier.expected), HERE);
-    }
-    barrier.expected = threads;
+    Barrier& barrier = arrive_named(id, threads, HERE);
     me->barrier = static_cast<uint8_t>(id);
-    if (++barrier.arrived < threads) return wait_here(State::WaitsForBarrier, "a named barrier", HERE);
-    barrier.arrived = 0;
-    std::vector<Thread*> met{me};
-    for (int i = 0; i < b->threads; i++) {
-        Thread* t = b->fibers[i];
-        if (t != me && t->state == State::WaitsForBarrier && t->barrier == id) met.push_back(t);
-    }
-    synchronise(met);
-    for (Thread* t : met) {
-        if (t != me) make_ready(t);
-    }
+    if (barrier.arrived < threads) return wait_here(State::WaitsForBarrier, "a named barrier", HERE);
+    open_named(id, me);
+}
+
+void emu_named_barrier_arrive(int id, int threads) {
+    Barrier& barrier = arrive_named(id, threads, HERE);
+    publish(exec->current, barrier.known);
+    if (barrier.arrived == threads) open_named(id, nullptr);
 }
 
 void emu_collective(int kind, unsigned mask, int argument, const unsigned* in, int words_in, unsigned* out, int words_out) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "hopper.h"
 #include "report.h"
 
 namespace emu {
@@ -55,6 +56,7 @@ void fiber_main() {
     if (!t->open.empty() || !t->groups.empty()) {
         fail("async-copy", "the thread leaves the kernel while copies that it started are still on their way: cp_async_wait is missing", nullptr);
     }
+    if (t->hopper) leave(t);
     t->state = State::Done;
     t->block->alive--;
     void* nowhere;
@@ -101,10 +103,10 @@ struct Pool {
 
 thread_local Pool pool;
 
-void set_up(Block* b, unsigned rank, Index3 index) {
+void set_up(Block* b, unsigned rank, Index3 index, uint32_t serial) {
     const LaunchConfig& c = exec->config;
     b->index = index;
-    b->serial = next_serial++;
+    b->serial = serial;
     b->rank = rank;
     b->threads = b->alive = static_cast<int>(c.block.x * c.block.y * c.block.z);
     b->generation = 0;
@@ -112,7 +114,8 @@ void set_up(Block* b, unsigned rank, Index3 index) {
     b->shared_bytes = c.shared_bytes;
     std::memset(b->shared, 0xff, c.shared_bytes);
     std::memset(static_cast<void*>(b->shared_cells), 0, (c.shared_bytes / GRANULE + 1) * sizeof(Cell));
-    std::memset(b->barriers, 0, sizeof b->barriers);
+    for (Barrier& barrier : b->barriers) barrier = Barrier{};
+    b->hopper = exec->kernel->hopper ? make_hopper_block() : nullptr;
     b->warps.assign((b->threads + 31) / 32, Warp{});
     for (int i = 0; i < b->threads; i++) {
         Thread* t = pool.thread(b, i);
@@ -121,6 +124,8 @@ void set_up(Block* b, unsigned rank, Index3 index) {
         t->number = static_cast<uint16_t>(i);
         t->clock = 0;
         t->clocks_generation = ~0u;
+        t->clocks.clear();
+        t->hopper = exec->kernel->hopper ? make_hopper_thread(t) : nullptr;
         t->open.clear();
         t->groups.clear();
         prepare(t);
@@ -136,6 +141,8 @@ Thread* pick() {
     return t;
 }
 
+std::string what_for(const Thread* t) { return t->hopper && t->state == State::Waits ? describe_wait(t) : t->waits_for; }
+
 // All threads of the cluster wait and none can go on.
 void report_stuck() {
     const Thread* first = nullptr;
@@ -148,17 +155,18 @@ void report_stuck() {
             if (t->state == State::Done) continue;
             waiting++;
             if (!first) first = t;
-            if (waiting > 1 && waiting <= 4) others += "; " + name_of(t) + " for " + t->waits_for + " at " + source_line(t->waits_at);
+            if (waiting > 1 && waiting <= 4) others += "; " + name_of(t) + " for " + what_for(t) + " at " + source_line(t->waits_at);
         }
     }
     const char* kind = left > 0 || first->state == State::WaitsForBlock ? "divergent-barrier" : "deadlock";
     file_report(kind, "kernel " + exec->kernel->name + ": " + std::to_string(waiting) + " threads wait for ever (" + std::to_string(left) + " have left the kernel): " +
-                          name_of(first) + " for " + first->waits_for + " at " + source_line(first->waits_at) + others);
+                          name_of(first) + " for " + what_for(first) + " at " + source_line(first->waits_at) + others);
     exec->failed = true;
 }
 
 void run_cluster() {
-    while (!exec->ready.empty() && !exec->failed) {
+    while (!exec->failed && (!exec->ready.empty() || (exec->kernel->hopper && deliver_something()))) {
+        if (exec->ready.empty()) continue;
         Thread* t = pick();
         exec->current = t;
         emu_switch(&exec->scheduler_sp, t->sp);
@@ -196,30 +204,64 @@ void fail(const char* kind, const std::string& what, const void* at) {
     std::abort();
 }
 
-bool ordered(const Thread* me, uint16_t thread, uint32_t epoch) {
-    uint32_t generation = epoch >> CLOCK_BITS;
-    if (thread == me->number || generation < me->block->generation) return true;
-    return me->clocks_generation == me->block->generation && me->clocks[thread] > (epoch & ((1u << CLOCK_BITS) - 1));
+bool ordered(const Thread* me, uint32_t serial, uint16_t thread, uint32_t epoch) {
+    const Block* b = me->block;
+    unsigned rank = b->rank;
+    if (serial == b->serial) {
+        if (thread == me->number || epoch >> CLOCK_BITS < b->generation) return true;
+    } else {
+        rank = serial - exec->blocks[0]->serial;
+        if (rank >= exec->blocks.size()) return false;
+    }
+    const auto slot = static_cast<size_t>(static_cast<int>(rank) * exec->block_slots + thread);
+    return slot < me->clocks.size() && me->clocks[slot] > epoch;
 }
 
-void synchronise(const std::vector<Thread*>& threads) {
-    Block* b = threads[0]->block;
-    static thread_local std::vector<uint32_t> joined;
-    joined.assign(b->threads, 0);
-    for (Thread* t : threads) {
-        if (t->clocks_generation == b->generation) {
-            for (int i = 0; i < b->threads; i++) joined[i] = std::max(joined[i], t->clocks[i]);
-        }
-        joined[t->number] = std::max(joined[t->number], t->clock + 1);
+namespace {
+
+// Block barriers make a thread's clocks of its own block stale; of other blocks there is nothing else to go by.
+bool is_current(const Thread* t) { return t->clocks_generation == t->block->generation || exec->blocks.size() > 1; }
+
+void join(std::vector<uint32_t>& known, const std::vector<uint32_t>& more) {
+    if (known.size() < more.size()) known.resize(more.size());
+    for (size_t i = 0; i < more.size(); i++) known[i] = std::max(known[i], more[i]);
+}
+
+void tick(Thread* t) { t->clock = std::min(t->clock + 1, (1u << CLOCK_BITS) - 1); }
+
+}  // namespace
+
+void publish(Thread* t, std::vector<uint32_t>& known) {
+    known.resize(exec->blocks.size() * static_cast<size_t>(exec->block_slots));
+    if (is_current(t)) join(known, t->clocks);
+    if (exec->blocks.size() > 1) {
+        // What came before its last block barrier, the whole block knows; other blocks must be told.
+        uint32_t* own = known.data() + slot_of(t->block, 0);
+        for (int i = 0; i < exec->block_slots; i++) own[i] = std::max(own[i], t->block->generation << CLOCK_BITS);
     }
+    uint32_t& mine = known[static_cast<size_t>(slot_of(t->block, t->number))];
+    mine = std::max(mine, epoch_of(t) + 1);
+    tick(t);
+}
+
+void learn(Thread* t, const std::vector<uint32_t>& known) {
+    join(t->clocks, known);
+    t->clocks_generation = t->block->generation;
+}
+
+void synchronise(const std::vector<Thread*>& threads, const std::vector<uint32_t>* known) {
+    static thread_local std::vector<uint32_t> joined;
+    joined.assign(exec->blocks.size() * static_cast<size_t>(exec->block_slots), 0);
+    if (known) join(joined, *known);
+    for (Thread* t : threads) publish(t, joined);
     for (Thread* t : threads) {
         t->clocks.assign(joined.begin(), joined.end());
-        t->clocks_generation = b->generation;
-        t->clock = std::min(t->clock + 1, (1u << CLOCK_BITS) - 1);
+        t->clocks_generation = t->block->generation;
     }
 }
 
 void synchronise_block(Block* b) {
+    if (exec->blocks.size() > 1) synchronise(std::vector<Thread*>(b->fibers.begin(), b->fibers.begin() + b->threads));
     b->generation++;
     for (int i = 0; i < b->threads; i++) b->fibers[i]->clock = 0;
 }
@@ -232,6 +274,7 @@ bool run_launch(const Kernel* kernel, void** parameters, const LaunchConfig& con
     e.config = config;
     e.memory = memory;
     e.first_serial = next_serial;
+    e.block_slots = static_cast<int>(config.block.x * config.block.y * config.block.z) * (kernel->hopper ? 2 : 1);
     e.random = (seed * 0x9e3779b97f4a7c15ull + 0x1234567) | 1;
     e.failed = false;
     std::memset(e.recent, 0, sizeof e.recent);
@@ -244,6 +287,7 @@ bool run_launch(const Kernel* kernel, void** parameters, const LaunchConfig& con
     uint64_t start = seed ? e.draw() % count : 0;
     for (uint64_t i = 0; i < count && !e.failed; i++) {
         uint64_t c = (start + i * step) % count;
+        const uint32_t serial = next_serial.fetch_add(cluster);
         e.blocks.clear();
         e.ready.clear();
         e.policy = seed ? static_cast<int>(e.draw() % 3) : 0;
@@ -253,11 +297,12 @@ bool run_launch(const Kernel* kernel, void** parameters, const LaunchConfig& con
         for (unsigned rank = 0; rank < cluster; rank++) {
             Block* b = pool.block(rank);
             e.blocks.push_back(b);
-            set_up(b, rank, {at.x + rank % config.cluster.x, at.y + rank / config.cluster.x % config.cluster.y, at.z + rank / config.cluster.x / config.cluster.y});
+            set_up(b, rank, {at.x + rank % config.cluster.x, at.y + rank / config.cluster.x % config.cluster.y, at.z + rank / config.cluster.x / config.cluster.y}, serial + rank);
         }
         if (e.policy == 2) std::reverse(e.ready.begin(), e.ready.end());
         run_cluster();
     }
+    if (e.failed && kernel->hopper) abandon_copies();
     exec = nullptr;
     return !e.failed;
 }

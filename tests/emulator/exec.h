@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ struct AsyncCopy {
 };
 
 struct Block;
+struct HopperThread;
+struct HopperBlock;
 
 struct Thread {
     void* sp;
@@ -45,13 +48,14 @@ struct Thread {
     State state;
     uint8_t barrier;             // which named barrier it waits for
     uint32_t clock;              // synchronisations since the last block barrier
-    uint32_t clocks_generation;  // of `clocks`
-    std::vector<uint32_t> clocks;
+    uint32_t clocks_generation;  // in which `clocks` was last brought up to date
+    std::vector<uint32_t> clocks;  // per slot: epochs below this one are before what the thread does next
     const void* waits_at;        // code address of the wait
     const char* waits_for;
     uint32_t in[LANE_WORDS], out[LANE_WORDS];
     std::vector<AsyncCopy> open;                   // copies since the last commit
     std::vector<std::vector<AsyncCopy>> groups;    // committed, oldest first
+    std::shared_ptr<HopperThread> hopper;          // only in kernels for compute capability 9.0
 };
 
 // The lanes of one warp that have met so far for one collective operation.
@@ -68,7 +72,7 @@ struct Warp {
 
 struct Barrier {
     int expected, arrived;
-    const void* at;
+    std::vector<uint32_t> known;   // to those who arrived without waiting
 };
 
 struct Block {
@@ -85,6 +89,7 @@ struct Block {
     Barrier barriers[NAMED_BARRIERS];
     std::vector<Warp> warps;
     std::vector<Thread*> fibers;
+    std::shared_ptr<HopperBlock> hopper;
 };
 
 // One launch in progress on this OS thread.
@@ -94,6 +99,7 @@ struct Exec {
     LaunchConfig config;
     Memory* memory = nullptr;
     uint32_t first_serial = 0;   // of this launch: cells of older blocks are ordered before it
+    int block_slots = 0;         // clocks per block: one per thread, two in kernels whose threads also act through the asynchronous proxy
     uint64_t random = 1;
     int policy = 0;
     std::vector<Thread*> ready;
@@ -125,17 +131,31 @@ void make_ready(Thread* thread);
 [[noreturn]] void fail(const char* kind, const std::string& what, const void* at);
 std::string name_of(const Thread* thread);
 
-// Everything that these threads did is before what any of them does next.
-void synchronise(const std::vector<Thread*>& threads);
+// Everything that these threads of one block did is before what any of them does next, and so is what is `known` besides.
+void synchronise(const std::vector<Thread*>& threads, const std::vector<uint32_t>* known = nullptr);
 void synchronise_block(Block* block);
 
-// Whether what `thread` of the running thread's block did at `epoch` is ordered before the running thread's next step.
-bool ordered(const Thread* me, uint16_t thread, uint32_t epoch);
+// One half of a synchronisation each: adds what the thread knows and did to `known`; makes what is known be before its next step.
+void publish(Thread* thread, std::vector<uint32_t>& known);
+void learn(Thread* thread, const std::vector<uint32_t>& known);
+
+// Whether what thread number `thread` of block `serial` did at `epoch` is ordered before the next step of `me`. Numbers from the block's
+// count of threads on are the asynchronous sides of its threads.
+bool ordered(const Thread* me, uint32_t serial, uint16_t thread, uint32_t epoch);
+inline int slot_of(const Block* block, int number) { return static_cast<int>(block->rank) * exec->block_slots + number; }
 inline uint32_t epoch_of(const Thread* t) { return (t->block->generation << CLOCK_BITS) | t->clock; }
 
-// Checks an access of the running thread and remembers it. Does not return when it is wrong.
+// Checks an access of the running thread and remembers it. Does not return when it is wrong. Async: of the asynchronous proxy, on behalf of
+// the thread; a read leaves no mark (the caller holds the cells until it is done), a write is that of the thread's asynchronous side.
 enum class Access { Read, Write, Atomic };
 void check_access(uintptr_t at, size_t bytes, Access access, const void* code);
+void check_async(uintptr_t at, size_t bytes, Access access, const void* code);
+
+// The cells of bytes that check_async has let pass.
+std::pair<Cell*, Cell*> cells_between(uintptr_t at, size_t bytes);
+
+// "shared memory + 16 of 1024 bytes", "allocation 3 (64 bytes) + 8".
+std::string what_is(uintptr_t at);
 
 void begin_copy(Thread* t, void* to, const void* from, int bytes, int total, const void* code);
 void commit_copies(Thread* t);

@@ -12,7 +12,7 @@
 namespace emu {
 
 constexpr size_t GRANULE = 2;                  // bytes per shadow cell: a bfloat16 of one thread beside that of another is no race
-constexpr uint32_t CLOCK_BITS = 12;            // an epoch is (block barriers passed) << CLOCK_BITS | (smaller synchronisations since)
+constexpr uint32_t CLOCK_BITS = 14;            // an epoch is (block barriers passed) << CLOCK_BITS | (smaller synchronisations since)
 constexpr uint32_t HOST_BLOCK = 0;             // block serial of copies and fills: ordered before every launch
 
 struct Read {
@@ -21,10 +21,16 @@ struct Read {
     bool used;
 };
 
+// What else a cell is besides plain memory.
+enum class Hold : uint8_t { None, InFlight, Barrier };
+
 struct Cell {
     uint32_t block, epoch;  // of the last write
     uint16_t thread;
-    bool written, atomic, in_flight;
+    bool written, atomic;
+    bool async;             // the last write was one of the asynchronous proxy
+    Hold hold;
+    uint8_t readers;        // asynchronous operations that have yet to read it
     Read reads[2];
 };
 

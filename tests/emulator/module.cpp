@@ -79,11 +79,12 @@ Module* load_module(const void* data, std::string& error) {
     }
     auto* module = new Module{handle, file, {}};
     auto** names = static_cast<const char**>(dlsym(handle, "emu_kernel_names"));
+    const bool hopper = dlsym(handle, "emu_uses_hopper") != nullptr;
     for (; names && *names; names++) {
         std::string name = *names;
         auto* sizes = static_cast<const unsigned*>(dlsym(handle, ("emu_sizes_" + name).c_str()));
         auto thunk = reinterpret_cast<void (*)(void**)>(dlsym(handle, ("emu_thunk_" + name).c_str()));
-        module->kernels.push_back(new Kernel{name, thunk, std::vector<unsigned>(sizes + 1, sizes + 1 + sizes[0])});
+        module->kernels.push_back(new Kernel{name, thunk, std::vector<unsigned>(sizes + 1, sizes + 1 + sizes[0]), hopper});
     }
     link_map* map = nullptr;
     dlinfo(handle, RTLD_DI_LINKMAP, &map);

@@ -11,6 +11,7 @@ struct Kernel {
     std::string name;
     void (*thunk)(void** parameters);
     std::vector<unsigned> sizes;   // bytes of each parameter
+    bool hopper = false;           // uses instructions of compute capability 9.0
     int shared_limit = 48 * 1024;  // dynamic shared memory allowed, raised by cuFuncSetAttribute
 };
 

@@ -78,6 +78,9 @@ std::vector<std::string> kernel_names(const std::string& source) {
     return names;
 }
 
+// The headers with inline assembly, for which the emulator has its own.
+bool is_replaced(const std::string& header) { return header == "common/ptx.cuh" || header == "common/hopper.cuh" || header == "common/wgmma.cuh"; }
+
 std::string without(const std::string& text, const std::string& part) {
     std::string result = text;
     for (size_t at; (at = result.find(part)) != std::string::npos;) result.erase(at, part.size());
@@ -127,7 +130,7 @@ EMU_API int nvrtcCompileProgram(void* program, int count, const char* const* opt
     }
     const std::string own = own_folder(), root = folder + "/src/";
     bool written = true;
-    for (const auto& [name, text] : p->headers) written &= write_file(root + name, name == "common/ptx.cuh" ? read_file(own + "/ptx.cuh") : text);
+    for (const auto& [name, text] : p->headers) written &= write_file(root + name, is_replaced(name) ? read_file(own + name.substr(6)) : text);
     std::string text = p->source + "\n";
     std::string list;
     for (const std::string& kernel : kernel_names(p->source)) {

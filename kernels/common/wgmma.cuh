@@ -24,10 +24,16 @@ __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.a
 // Closes the group of products since the last commit.
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
-// Waits until at most N of the latest groups are still at work. `sums` are those the caller reads next.
+// Waits until at most N of the latest groups are still at work: the tiles of the others may be overwritten, sums under way stay untouched.
+template <int N>
+__device__ __forceinline__ void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+
+// The same; `sums` are complete then, and the caller reads them next.
 template <int N, int Count>
 __device__ __forceinline__ void wgmma_wait(float (&sums)[Count]) {
-    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+    wgmma_wait<N>();
 #pragma unroll
     for (int i = 0; i < Count; i++) asm volatile("" : "+f"(sums[i])::"memory");
 }

@@ -45,7 +45,8 @@ Block* block_of(uint32_t serial) {
     const bool mine = block == exec->current->block->serial;
     const bool cluster = block_of(block) != nullptr;
     const int threads = exec->current->block->threads;
-    std::string who = thread < threads ? "thread number " + std::to_string(thread) : "an asynchronous copy of thread number " + std::to_string(thread - threads);
+    std::string who = thread < threads ? "thread number " + std::to_string(thread) : thread < 2 * threads ? "an asynchronous copy of thread number " + std::to_string(thread - threads)
+                                        : "a product of warpgroup " + std::to_string(thread - 2 * threads);
     fail("race", std::string(verb(access)) + " " + what_is(at) + ", which " + who + (mine ? " of the same block " : cluster ? " of another block of the cluster " : " of another block ") + did +
                      (cluster ? " with no barrier between" : " in the same launch"),
          code);

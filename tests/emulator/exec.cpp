@@ -158,7 +158,7 @@ void report_stuck() {
             if (waiting > 1 && waiting <= 4) others += "; " + name_of(t) + " for " + what_for(t) + " at " + source_line(t->waits_at);
         }
     }
-    const char* kind = left > 0 || first->state == State::WaitsForBlock ? "divergent-barrier" : "deadlock";
+    const char* kind = first->state == State::Waits ? "deadlock" : left > 0 || first->state == State::WaitsForBlock ? "divergent-barrier" : "deadlock";
     file_report(kind, "kernel " + exec->kernel->name + ": " + std::to_string(waiting) + " threads wait for ever (" + std::to_string(left) + " have left the kernel): " +
                           name_of(first) + " for " + what_for(first) + " at " + source_line(first->waits_at) + others);
     exec->failed = true;
@@ -274,7 +274,8 @@ bool run_launch(const Kernel* kernel, void** parameters, const LaunchConfig& con
     e.config = config;
     e.memory = memory;
     e.first_serial = next_serial;
-    e.block_slots = static_cast<int>(config.block.x * config.block.y * config.block.z) * (kernel->hopper ? 2 : 1);
+    const int threads = static_cast<int>(config.block.x * config.block.y * config.block.z);
+    e.block_slots = kernel->hopper ? 2 * threads + (threads + 127) / 128 : threads;
     e.random = (seed * 0x9e3779b97f4a7c15ull + 0x1234567) | 1;
     e.failed = false;
     std::memset(e.recent, 0, sizeof e.recent);

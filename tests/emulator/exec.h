@@ -99,7 +99,7 @@ struct Exec {
     LaunchConfig config;
     Memory* memory = nullptr;
     uint32_t first_serial = 0;   // of this launch: cells of older blocks are ordered before it
-    int block_slots = 0;         // clocks per block: one per thread, two in kernels whose threads also act through the asynchronous proxy
+    int block_slots = 0;         // clocks per block: its threads; of compute capability 9.0 also the asynchronous side of each, and its warpgroups' products
     uint64_t random = 1;
     int policy = 0;
     std::vector<Thread*> ready;
@@ -140,7 +140,7 @@ void publish(Thread* thread, std::vector<uint32_t>& known);
 void learn(Thread* thread, const std::vector<uint32_t>& known);
 
 // Whether what thread number `thread` of block `serial` did at `epoch` is ordered before the next step of `me`. Numbers from the block's
-// count of threads on are the asynchronous sides of its threads.
+// count of threads on are the asynchronous sides of its threads, then the products of its warpgroups.
 bool ordered(const Thread* me, uint32_t serial, uint16_t thread, uint32_t epoch);
 inline int slot_of(const Block* block, int number) { return static_cast<int>(block->rank) * exec->block_slots + number; }
 inline uint32_t epoch_of(const Thread* t) { return (t->block->generation << CLOCK_BITS) | t->clock; }

@@ -74,6 +74,7 @@ struct Product {
     const void* at;
     std::vector<float> values_a, values_b;   // [64][16], [16][n]
     std::vector<uintptr_t> chunks;           // 16 bytes each, held until the first wait
+    uint32_t read;                           // epoch of the first wait
     std::vector<Thread*> waiting;
 };
 
@@ -84,7 +85,7 @@ struct Warpgroup {
 
 struct HopperBlock {
     std::map<uint32_t, Transactions> barriers;   // by offset in shared memory
-    std::vector<Warpgroup> warpgroups;
+    std::deque<Warpgroup> warpgroups;          // references stay while others are added
     int free_registers = 0;
     std::vector<Thread*> want_registers;
     // Of the whole cluster; those of its first block count.

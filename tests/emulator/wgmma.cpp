@@ -105,12 +105,22 @@ void retire(Thread* me, const Issued& issued) {
         wait_here(State::Waits, "all four warps to ask for the same product", group.products[index].at);
     }
     Product& p = group.products[issued.product - group.first];
+    // The tiles have been read, which those know who have waited, and whom they tell.
+    const auto reader = static_cast<uint16_t>(2 * me->block->threads + me->number / GROUP);
     if (p.retired++ == 0) {
+        p.read = me->block->generation << CLOCK_BITS | (issued.product & ((1u << CLOCK_BITS) - 1));
         for (uintptr_t chunk : p.chunks) {
             auto [cell, end] = cells_between(chunk, 16);
-            for (; cell < end; cell++) cell->readers--;
+            for (; cell < end; cell++) {
+                cell->readers--;
+                cell->reads[0] = cell->reads[1];
+                cell->reads[1] = Read{me->block->serial, p.read, reader, true};
+            }
         }
     }
+    std::vector<uint32_t> known(static_cast<size_t>(slot_of(me->block, reader)) + 1);
+    known.back() = p.read + 1;
+    learn(me, known);
     add(p, me->number % GROUP, issued.sums);
     for (Sums& s : me->hopper->sums) {
         if (s.at == reinterpret_cast<uintptr_t>(issued.sums)) s.pending--;
@@ -153,7 +163,7 @@ void emu_wgmma(float* sums, int n, unsigned long long a, unsigned long long b, i
     if (!h.may_multiply) fail("missing-fence", "a product without wgmma_fence() since the sums were last touched", HERE);
     Warpgroup& group = group_of(me);
     const auto index = static_cast<size_t>(h.next_product - group.first);
-    if (index == group.products.size()) group.products.push_back(Product{n, rows_inner_a, rows_inner_b, accumulate != 0, a, b, 0, 0, HERE, {}, {}, {}, {}});
+    if (index == group.products.size()) group.products.push_back(Product{n, rows_inner_a, rows_inner_b, accumulate != 0, a, b, 0, 0, HERE, {}, {}, {}, 0, {}});
     Product& p = group.products[index];
     if (p.n != n || p.a != a || p.b != b || p.accumulate != (accumulate != 0) || p.rows_inner_a != rows_inner_a || p.rows_inner_b != rows_inner_b) {
         fail("divergent-collective", "threads of one warpgroup ask for different products", HERE);

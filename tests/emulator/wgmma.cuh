@@ -11,6 +11,7 @@ inline unsigned long long tile_descriptor(const void* shared, TileLayout layout,
 
 inline void wgmma_fence() { emu_wgmma_fence(); }
 inline void wgmma_commit() { emu_wgmma_commit(); }
+template <int N> inline void wgmma_wait() { emu_wgmma_wait(N); }
 template <int N, int Count> inline void wgmma_wait(float (&)[Count]) { emu_wgmma_wait(N); }
 
 template <int N, int RowsInnerA = 0, int RowsInnerB = 0> inline void wgmma(float (&sums)[N / 2], unsigned long long a, unsigned long long b, int accumulate) {

@@ -45,6 +45,9 @@ public sealed partial class Tape : IDisposable
     /// <summary>Bytes of backend memory that the tape's pool holds.</summary>
     public long PooledBytes => _pool.Bytes;
 
+    /// <summary>Bytes of the values that are kept now: after forward, the outputs and what backward needs.</summary>
+    public long KeptBytes => _pool.LentBytes;
+
     /// <summary>Lends a tensor with unspecified content, valid until <see cref="Reset"/>. Do not dispose it.</summary>
     public Tensor Rent(DType type, params ReadOnlySpan<long> shape) => _pool.Rent(type, shape);
 

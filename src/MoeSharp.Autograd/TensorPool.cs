@@ -37,6 +37,9 @@ public sealed class TensorPool : IDisposable
     /// <summary>Bytes the pool holds, lent and free.</summary>
     public long Bytes => _blocks.Sum(block => block.Memory?.ByteCount ?? 0);
 
+    /// <summary>Bytes that lent tensors have, without what size classes round up; memory with several views counts once, foreign memory does not.</summary>
+    public long LentBytes => _lent.Where(pair => pair.Value.Memory is not null).GroupBy(pair => pair.Value).Sum(views => views.Max(view => view.Key.ByteCount));
+
     /// <summary>Lends a tensor with unspecified content.</summary>
     public Tensor Rent(DType type, params ReadOnlySpan<long> shape)
     {

@@ -24,11 +24,13 @@ constexpr int STAGES = 4;
 constexpr int ROW_BYTES = 64;                                           // of a K-major tile
 constexpr int BLOCK_K = ROW_BYTES / static_cast<int>(sizeof(Float));    // 32 bfloat16 or 16 float32
 constexpr int BLOCK_M = LARGE ? 128 : 64, BLOCK_N = LARGE ? 128 : 64;
-constexpr int WARPS_M = 2, WARPS_N = LARGE ? 4 : 2;
+// A large tile of bfloat16 is four warps of 64 x 64: tensor cores outrun shared memory when a fragment is used less often than that. In
+// float32 the sums would not leave room for operands in registers: eight warps of 64 x 32.
+constexpr int WARPS_M = 2, WARPS_N = LARGE && !FLOAT_BF16 ? 4 : 2;
 constexpr int THREADS = 32 * WARPS_M * WARPS_N;
-// Blocks that should fit a multiprocessor at once. ptxas aims at an occupancy of its own choice and spills for it when it is not told.
-constexpr int RESIDENT = LARGE && !FLOAT_BF16 ? 1 : 2;
-constexpr int WARP_M = BLOCK_M / WARPS_M, WARP_N = BLOCK_N / WARPS_N;   // 64 x 32 or 32 x 32
+// Blocks that fit a multiprocessor at once. ptxas aims at an occupancy of its own choice and spills for it when it is not told.
+constexpr int RESIDENT = LARGE ? (FLOAT_BF16 ? 2 : 1) : (FLOAT_BF16 ? 4 : 3);
+constexpr int WARP_M = BLOCK_M / WARPS_M, WARP_N = BLOCK_N / WARPS_N;
 constexpr int TILES_M = WARP_M / 16, TILES_N = WARP_N / 8;              // mma tiles per warp
 
 // Where the chunks of a tile lie in shared memory. SPAN is the number of rows of C (or columns) it covers.
@@ -91,30 +93,65 @@ struct LoadKMajor {
     }
 };
 
-// Loads MN-major tiles: `address(k)` is where row k begins, for 0 <= k < depth; the tile covers columns column0.. of `width`.
-template <class Tile, class Address>
+// Loads MN-major tiles: `rows(k)` is the number of the operand's row at k, for 0 <= k < depth; a row has `width` elements, of which the
+// tile covers those from column0 on. Blocks of k are loaded in ascending order, which lets the row numbers of the next block be on their
+// way while this one is copied: gathered rows then cost one wait for memory and not two.
+template <class Tile, class Rows>
 struct LoadMnMajor {
     using Layout = Tile;
-    const Float* valid;
-    int column0, width, depth;
-    Address address;
+    static constexpr int STEP = THREADS / Tile::CHUNKS, PASSES = Tile::ROWS / STEP;
+    const Float* base;
+    int column, width, depth;
+    Rows rows;
+    int next[PASSES];
 
-    __device__ __forceinline__ LoadMnMajor(const Float* valid, int column0, int width, int depth, Address address)
-        : valid(valid), column0(column0), width(width), depth(depth), address(address) {}
+    __device__ __forceinline__ LoadMnMajor(const Float* base, int column0, int width, int depth, Rows rows)
+        : base(base), column(column0 + static_cast<int>(threadIdx.x) % Tile::CHUNKS * VECTOR), width(width), depth(depth), rows(rows) {
+        look_up(0);
+    }
 
-    __device__ __forceinline__ void load(unsigned char* to, int k0) const {
-#pragma unroll 2
-        for (int i = threadIdx.x; i < Tile::ROWS * Tile::CHUNKS; i += THREADS) {
-            const int row = i / Tile::CHUNKS, chunk = i % Tile::CHUNKS, column = column0 + chunk * VECTOR;
-            const bool inside = k0 + row < depth && column < width;
-            copy_chunk(to + Tile::offset(row, chunk), inside ? address(k0 + row) + column : valid, inside ? min(VECTOR, width - column) : 0, valid);
+    __device__ __forceinline__ void load(unsigned char* to, int k0) {
+        const int chunk = threadIdx.x % Tile::CHUNKS, inside = min(VECTOR, width - column);
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            const int row = threadIdx.x / Tile::CHUNKS + i * STEP, count = k0 + row < depth ? max(0, inside) : 0;
+            copy_chunk(to + Tile::offset(row, chunk), base + static_cast<long long>(next[i]) * width + column, count, base);
+        }
+        look_up(k0 + BLOCK_K);
+    }
+
+private:
+    __device__ __forceinline__ void look_up(int k0) {
+#pragma unroll
+        for (int i = 0; i < PASSES; i++) {
+            const int k = k0 + static_cast<int>(threadIdx.x) / Tile::CHUNKS + i * STEP;
+            next[i] = k < depth ? rows(k) : 0;
         }
     }
 };
 
-template <class Tile, class Address>
-__device__ __forceinline__ LoadMnMajor<Tile, Address> load_mn_major(const Float* valid, int column0, int width, int depth, Address address) {
-    return LoadMnMajor<Tile, Address>(valid, column0, width, depth, address);
+template <class Tile, class Rows>
+__device__ __forceinline__ LoadMnMajor<Tile, Rows> load_mn_major(const Float* base, int column0, int width, int depth, Rows rows) {
+    return LoadMnMajor<Tile, Rows>(base, column0, width, depth, rows);
+}
+
+// The place of a tile in a grid of tiles.
+struct TilePlace {
+    int m, n;
+};
+
+// Tiles that are computed at the same time should read the same rows and columns. So they are numbered in bands of 16 tile rows, rows
+// first within a band: neighbours form a patch about as wide as it is high, and an operand larger than the L2 cache is read once per band, or
+// once per patch, instead of once per tile column.
+__device__ __forceinline__ TilePlace place_of(long long number, int tiles_m, int tiles_n) {
+    constexpr int Band = 16;
+    const int band = static_cast<int>(number / (static_cast<long long>(Band) * tiles_n));
+    const int inside = static_cast<int>(number - static_cast<long long>(band) * Band * tiles_n);
+    const int rows = min(Band, tiles_m - band * Band);
+    TilePlace place;
+    place.m = band * Band + inside % rows;
+    place.n = inside / rows;
+    return place;
 }
 
 // The accumulators of a warp's part of the tile. Lane l = 4 g + q holds, for each 16 x 8 tile (i, j), rows g and g + 8 at columns
@@ -125,9 +162,12 @@ struct Product {
     static constexpr int SHARED = STAGES * STAGE;
     float sums[TILES_M][TILES_N][4];
 
-    // Computes the tile over k in [0, depth). All threads of the block call it; the shared memory is free again when it returns.
+    // Computes the tile over k in [0, depth). Of its rows and columns the first `rows` and `columns` (1 or more) are wanted: a warp that has
+    // none of them copies, but leaves the multiplying to the others. All threads of the block call it; the shared memory is free again
+    // when it returns.
     template <class A, class B>
-    __device__ __forceinline__ void run(unsigned char* shared, const A& a, const B& b, int depth) {
+    __device__ __forceinline__ void run(unsigned char* shared, A a, B b, int depth, int rows, int columns) {
+        const bool wanted = first_row() < rows && first_column() < columns;
 #pragma unroll
         for (int i = 0; i < TILES_M; i++) {
 #pragma unroll
@@ -158,7 +198,9 @@ struct Product {
             }
             cp_async_commit();
             const unsigned char* stage = shared + block % STAGES * STAGE;
-            multiply(stage, stage + ATile::BYTES);
+            if (wanted) {
+                multiply(stage, stage + ATile::BYTES);
+            }
         }
         cp_async_wait<0>();
         __syncthreads();
@@ -179,19 +221,18 @@ struct Product {
         }
     }
 
-    __device__ __forceinline__ static int row_of(int i, int h) {
-        return static_cast<int>(threadIdx.x) / 32 % WARPS_M * WARP_M + 16 * i + 8 * h + static_cast<int>(threadIdx.x) % 32 / 4;
-    }
+    __device__ __forceinline__ static int row_of(int i, int h) { return first_row() + 16 * i + 8 * h + static_cast<int>(threadIdx.x) % 32 / 4; }
 
-    __device__ __forceinline__ static int column_of(int j) {
-        return static_cast<int>(threadIdx.x) / 32 / WARPS_M * WARP_N + 8 * j + 2 * (static_cast<int>(threadIdx.x) % 4);
-    }
+    __device__ __forceinline__ static int column_of(int j) { return first_column() + 8 * j + 2 * (static_cast<int>(threadIdx.x) % 4); }
 
 private:
+    // The corner of the warp's part.
+    __device__ __forceinline__ static int first_row() { return static_cast<int>(threadIdx.x) / 32 % WARPS_M * WARP_M; }
+    __device__ __forceinline__ static int first_column() { return static_cast<int>(threadIdx.x) / 32 / WARPS_M * WARP_N; }
+
 #if FLOAT_BF16
     __device__ __forceinline__ void multiply(const unsigned char* a, const unsigned char* b) {
-        const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-        const int m0 = warp % WARPS_M * WARP_M, n0 = warp / WARPS_M * WARP_N;
+        const int m0 = first_row(), n0 = first_column(), lane = threadIdx.x % 32;
         const int matrix = lane / 8, line = lane % 8;  // ldmatrix: this lane gives the address of `line` of `matrix`
 #pragma unroll
         for (int step = 0; step < BLOCK_K / 16; step++) {

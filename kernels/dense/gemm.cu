@@ -1,7 +1,6 @@
 // C = op(A) op(B), or C += op(A) op(B), with op the identity or the transpose: one kernel per orientation.
 //
-// Blocks stride over the tiles of C, rows fastest, so that the blocks that run together share their columns of B. A tile is computed by
-// one block in ascending k: the result does not depend on the grid.
+// Blocks stride over the tiles of C. A tile is computed by one block in ascending k: the result does not depend on the grid.
 #include "common/tiles.cuh"
 
 // What is done with a pair of neighbouring results.
@@ -48,7 +47,7 @@ template <>
 struct Left<true> {
     using Tile = MnMajor<BLOCK_M>;
     __device__ __forceinline__ static auto loader(const Float* a, int m0, int m, int k) {
-        return load_mn_major<Tile>(a, m0, m, k, [=](int row) { return a + static_cast<long long>(row) * m; });
+        return load_mn_major<Tile>(a, m0, m, k, [](int row) { return row; });
     }
 };
 
@@ -67,7 +66,7 @@ template <>
 struct Right<false> {
     using Tile = MnMajor<BLOCK_N>;
     __device__ __forceinline__ static auto loader(const Float* b, int n0, int n, int k) {
-        return load_mn_major<Tile>(b, n0, n, k, [=](int row) { return b + static_cast<long long>(row) * n; });
+        return load_mn_major<Tile>(b, n0, n, k, [](int row) { return row; });
     }
 };
 
@@ -75,12 +74,12 @@ template <bool TRANSPOSE_A, bool TRANSPOSE_B>
 __device__ __forceinline__ void gemm(const Float* a, const Float* b, void* c, int m, int n, int k, int wide, int accumulate) {
     DYNAMIC_SHARED(shared);
     const Output output = {c, wide, accumulate, n};
-    const int tiles_m = (m + BLOCK_M - 1) / BLOCK_M;
-    const long long tiles = static_cast<long long>(tiles_m) * ((n + BLOCK_N - 1) / BLOCK_N);
-    for (long long tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        const int m0 = static_cast<int>(tile % tiles_m) * BLOCK_M, n0 = static_cast<int>(tile / tiles_m) * BLOCK_N;
+    const int tiles_m = (m + BLOCK_M - 1) / BLOCK_M, tiles_n = (n + BLOCK_N - 1) / BLOCK_N;
+    for (long long tile = blockIdx.x; tile < static_cast<long long>(tiles_m) * tiles_n; tile += gridDim.x) {
+        const TilePlace place = place_of(tile, tiles_m, tiles_n);
+        const int m0 = place.m * BLOCK_M, n0 = place.n * BLOCK_N;
         Product<typename Left<TRANSPOSE_A>::Tile, typename Right<TRANSPOSE_B>::Tile> product;
-        product.run(shared, Left<TRANSPOSE_A>::loader(a, m0, m, k), Right<TRANSPOSE_B>::loader(b, n0, n, k), k);
+        product.run(shared, Left<TRANSPOSE_A>::loader(a, m0, m, k), Right<TRANSPOSE_B>::loader(b, n0, n, k), k, m - m0, n - n0);
         product.for_each_pair([&](int row, int column, float first, float second) {
             if (m0 + row < m) {
                 output.put(m0 + row, n0 + column, first, second);

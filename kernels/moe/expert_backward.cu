@@ -6,8 +6,7 @@
 #include "moe/expert_tiles.cuh"
 
 // `parts` [column tiles][stride]: the part of <dA', a> that a column tile contributes; expert_weight_dot adds the parts in order.
-// The epilogue needs more registers than two resident large blocks leave.
-extern "C" __global__ void __launch_bounds__(THREADS, LARGE ? 1 : RESIDENT)
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     expert_down_backward(const Float* d_out, const Float* z, const Float* w2, const int* offsets, const int* row_token, const float* row_weight, Float* d_z, Float* weighted_a,
                          float* parts, long long stride, int experts, int d, int n) {
     DYNAMIC_SHARED(shared);
@@ -15,14 +14,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, LARGE ? 1 : RESIDENT)
     int* before = reinterpret_cast<int*>(shared + Down::SHARED);
     float* dots = reinterpret_cast<float*>(shared);  // [WARPS_N][BLOCK_M], between two tiles
     const int row_tiles = count_row_tiles(offsets, experts, before);
-    const long long tiles = static_cast<long long>(row_tiles) * ((n + BLOCK_N - 1) / BLOCK_N);
-    for (long long t = blockIdx.x; t < tiles; t += gridDim.x) {
-        const ExpertTile tile = find_row_tile(offsets, experts, before, static_cast<int>(t % row_tiles));
-        const int column_tile = static_cast<int>(t / row_tiles), n0 = column_tile * BLOCK_N;
+    const int column_tiles = (n + BLOCK_N - 1) / BLOCK_N;
+    for (long long t = blockIdx.x; t < static_cast<long long>(row_tiles) * column_tiles; t += gridDim.x) {
+        const ExpertTile tile = find_tile(offsets, experts, before, column_tiles, t);
+        const int n0 = tile.column_tile * BLOCK_N;
         const Float* weights = w2 + static_cast<long long>(tile.expert) * d * n;
         const LoadKMajor<KMajor<BLOCK_M>> rows(d_out, d, [=](int r) { return r < tile.rows ? d_out + static_cast<long long>(row_token[tile.row0 + r]) * d : nullptr; });
         Down product;
-        product.run(shared, rows, load_mn_major<MnMajor<BLOCK_N>>(w2, n0, n, d, [=](int k) { return weights + static_cast<long long>(k) * n; }), d);
+        product.run(shared, rows, load_mn_major<MnMajor<BLOCK_N>>(weights, n0, n, d, [](int k) { return k; }), d, tile.rows, n - n0);
 #pragma unroll
         for (int i = 0; i < TILES_M; i++) {
 #pragma unroll
@@ -63,7 +62,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, LARGE ? 1 : RESIDENT)
             for (int w = 0; w < WARPS_N; w++) {
                 sum += dots[w * BLOCK_M + row];
             }
-            parts[column_tile * stride + tile.row0 + row] = sum;
+            parts[tile.column_tile * stride + tile.row0 + row] = sum;
         }
         __syncthreads();
     }
@@ -87,14 +86,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) expert_up_backwa
     using Up = Product<KMajor<BLOCK_M>, MnMajor<BLOCK_N>>;
     int* before = reinterpret_cast<int*>(shared + Up::SHARED);
     const int row_tiles = count_row_tiles(offsets, experts, before);
-    const long long tiles = static_cast<long long>(row_tiles) * ((d + BLOCK_N - 1) / BLOCK_N);
-    for (long long t = blockIdx.x; t < tiles; t += gridDim.x) {
-        const ExpertTile tile = find_row_tile(offsets, experts, before, static_cast<int>(t % row_tiles));
-        const int n0 = static_cast<int>(t / row_tiles) * BLOCK_N;
+    const int column_tiles = (d + BLOCK_N - 1) / BLOCK_N;
+    for (long long t = blockIdx.x; t < static_cast<long long>(row_tiles) * column_tiles; t += gridDim.x) {
+        const ExpertTile tile = find_tile(offsets, experts, before, column_tiles, t);
+        const int n0 = tile.column_tile * BLOCK_N;
         const Float* weights = w1 + static_cast<long long>(tile.expert) * n2 * d;
         const LoadKMajor<KMajor<BLOCK_M>> rows(d_z, n2, [=](int r) { return r < tile.rows ? d_z + static_cast<long long>(tile.row0 + r) * n2 : nullptr; });
         Up product;
-        product.run(shared, rows, load_mn_major<MnMajor<BLOCK_N>>(w1, n0, d, n2, [=](int k) { return weights + static_cast<long long>(k) * d; }), n2);
+        product.run(shared, rows, load_mn_major<MnMajor<BLOCK_N>>(weights, n0, d, n2, [](int k) { return k; }), n2, tile.rows, d - n0);
         product.for_each_pair([&](int row, int column, float first, float second) {
             if (row < tile.rows) {
                 store_pair(d_x_rows + static_cast<long long>(tile.row0 + row) * d, n0 + column, d, first, second);

@@ -9,7 +9,8 @@
 
 struct ExpertTile {
     int expert;
-    int row0, rows;  // rows of the plan that the tile covers: row0 .. row0 + rows
+    int row0, rows;   // rows of the plan that the tile covers: row0 .. row0 + rows
+    int column_tile;  // which of the tiles beside each other
 };
 
 // `before[e]` becomes the number of row tiles of the experts before e, for e in 0..E; E + 1 integers of shared memory. Returns the
@@ -40,22 +41,25 @@ __device__ __forceinline__ int count_row_tiles(const int* offsets, int experts, 
     return before[experts];
 }
 
-// The tile with a number below that count.
-__device__ __forceinline__ ExpertTile find_row_tile(const int* offsets, int experts, const int* before, int tile) {
-    int low = 0, high = experts;  // before[low] <= tile < before[high]
+// The tile with a number below that count times `column_tiles`. Expert by expert, so that its weights stay in the L2 cache, see place_of.
+__device__ __forceinline__ ExpertTile find_tile(const int* offsets, int experts, const int* before, int column_tiles, long long number) {
+    const int row_tile = static_cast<int>(number / column_tiles);
+    int low = 0, high = experts;  // before[low] <= row_tile < before[high]
     while (high - low > 1) {
         const int middle = (low + high) / 2;
-        if (before[middle] <= tile) {
+        if (before[middle] <= row_tile) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    const int row0 = offsets[low] + (tile - before[low]) * BLOCK_M;
+    const TilePlace place = place_of(number - static_cast<long long>(before[low]) * column_tiles, before[low + 1] - before[low], column_tiles);
+    const int row0 = offsets[low] + place.m * BLOCK_M;
     ExpertTile result;
     result.expert = low;
     result.row0 = row0;
     result.rows = min(BLOCK_M, offsets[low + 1] - row0);
+    result.column_tile = place.n;
     return result;
 }
 

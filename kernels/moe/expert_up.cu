@@ -13,10 +13,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     using Up = Product<KMajor<BLOCK_M>, KMajor<BLOCK_N>>;
     int* before = reinterpret_cast<int*>(shared + Up::SHARED);
     const int row_tiles = count_row_tiles(offsets, experts, before);
-    const long long tiles = static_cast<long long>(row_tiles) * ((n + PAIRS - 1) / PAIRS);
-    for (long long t = blockIdx.x; t < tiles; t += gridDim.x) {
-        const ExpertTile tile = find_row_tile(offsets, experts, before, static_cast<int>(t % row_tiles));
-        const int j0 = static_cast<int>(t / row_tiles) * PAIRS;
+    const int column_tiles = (n + PAIRS - 1) / PAIRS;
+    for (long long t = blockIdx.x; t < static_cast<long long>(row_tiles) * column_tiles; t += gridDim.x) {
+        const ExpertTile tile = find_tile(offsets, experts, before, column_tiles, t);
+        const int j0 = tile.column_tile * PAIRS;
         const Float* weights = w1 + static_cast<long long>(tile.expert) * 2 * n * d;
         const LoadKMajor<KMajor<BLOCK_M>> rows(x, d, [=](int r) { return r < tile.rows ? x + static_cast<long long>(row_token[tile.row0 + r]) * d : nullptr; });
         const LoadKMajor<KMajor<BLOCK_N>> columns(w1, d, [=](int c) {
@@ -24,7 +24,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
             return j < n ? weights + static_cast<long long>(half * n + j) * d : nullptr;
         });
         Up product;
-        product.run(shared, rows, columns, d);
+        product.run(shared, rows, columns, d, tile.rows, 2 * (n - j0));
 #pragma unroll
         for (int i = 0; i < TILES_M; i++) {
 #pragma unroll

@@ -10,20 +10,22 @@ template <bool GATHER_LEFT>
 __device__ __forceinline__ void weight_grad(const Float* left, const Float* right, const int* offsets, const int* row_token, float* d_w, int experts, int m, int n) {
     DYNAMIC_SHARED(shared);
     const int tiles_m = (m + BLOCK_M - 1) / BLOCK_M, tiles_n = (n + BLOCK_N - 1) / BLOCK_N;
-    const long long tiles = static_cast<long long>(experts) * tiles_m * tiles_n;
-    for (long long t = blockIdx.x; t < tiles; t += gridDim.x) {
-        const int expert = static_cast<int>(t / (static_cast<long long>(tiles_m) * tiles_n));
-        const int m0 = static_cast<int>(t % tiles_m) * BLOCK_M, n0 = static_cast<int>(t / tiles_m % tiles_n) * BLOCK_N;
+    const long long tiles = static_cast<long long>(tiles_m) * tiles_n;  // of an expert
+    for (long long t = blockIdx.x; t < experts * tiles; t += gridDim.x) {
+        const int expert = static_cast<int>(t / tiles);
+        const TilePlace place = place_of(t - expert * tiles, tiles_m, tiles_n);
+        const int m0 = place.m * BLOCK_M, n0 = place.n * BLOCK_N;
         const int row0 = offsets[expert], rows = offsets[expert + 1] - row0;
         if (rows == 0) {
             continue;
         }
+        auto gathered = [=](int k) { return row_token[row0 + k]; };
+        auto direct = [=](int k) { return row0 + k; };
+        auto choose = [](auto yes, auto no) { if constexpr (GATHER_LEFT) { return yes; } else { return no; } };
         Product<MnMajor<BLOCK_M>, MnMajor<BLOCK_N>> product;
         product.run(
-            shared,
-            load_mn_major<MnMajor<BLOCK_M>>(left, m0, m, rows, [=](int k) { return left + static_cast<long long>(GATHER_LEFT ? row_token[row0 + k] : row0 + k) * m; }),
-            load_mn_major<MnMajor<BLOCK_N>>(right, n0, n, rows, [=](int k) { return right + static_cast<long long>(GATHER_LEFT ? row0 + k : row_token[row0 + k]) * n; }),
-            rows);
+            shared, load_mn_major<MnMajor<BLOCK_M>>(left, m0, m, rows, choose(gathered, direct)),
+            load_mn_major<MnMajor<BLOCK_N>>(right, n0, n, rows, choose(direct, gathered)), rows, m - m0, n - n0);
         float* to = d_w + static_cast<long long>(expert) * m * n;
         product.for_each_pair([&](int row, int column, float first, float second) {
             if (m0 + row < m) {

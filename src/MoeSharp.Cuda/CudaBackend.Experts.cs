@@ -38,12 +38,13 @@ public sealed partial class CudaBackend
     }
 
     // Rows of an expert on average, as far as the host can know: large tiles only where they are likely to be filled.
-    private static TilePolicy ExpertTile(RoutingPlan plan, long columns, bool vectorized) => TilePolicy.For(plan.Capacity / plan.Experts, columns, vectorized);
+    private TilePolicy ExpertTile(RoutingPlan plan, long columns, bool vectorized) =>
+        TilePolicy.For(plan.Capacity / plan.Experts, columns, vectorized, FloatType, Info.Multiprocessors, plan.Experts);
 
     /// <summary>At most floor((capacity + E (rows - 1)) / rows) row tiles exist: every expert may leave one tile unfilled.</summary>
     private LaunchShape ExpertShape(TilePolicy tile, RoutingPlan plan, long columnTiles)
     {
         long rowTiles = (plan.Capacity + ((long)plan.Experts * (tile.Rows - 1))) / tile.Rows;
-        return new LaunchShape(Blocks(Math.Min(rowTiles, plan.Capacity) * columnTiles), tile.Threads, tile.SharedBytes + ((plan.Experts + 1) * sizeof(int)));
+        return TiledShape(tile, Math.Min(rowTiles, plan.Capacity) * columnTiles, (plan.Experts + 1) * sizeof(int));
     }
 }

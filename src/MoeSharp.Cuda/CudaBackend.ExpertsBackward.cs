@@ -67,9 +67,9 @@ public sealed partial class CudaBackend
             return;
         }
 
-        TilePolicy tile = TilePolicy.For(m, n, vectorized);
+        TilePolicy tile = TilePolicy.For(m, n, vectorized, FloatType, Info.Multiprocessors, plan.Experts);
         Launch(
-            Key("moe/expert_weight_grad.cu", tile.Constants), entry, new LaunchShape(Blocks(plan.Experts * tile.TilesM(m) * tile.TilesN(n)), tile.Threads, tile.SharedBytes),
+            Key("moe/expert_weight_grad.cu", tile.Constants), entry, TiledShape(tile, plan.Experts * tile.TilesM(m) * tile.TilesN(n)),
             left, right, plan.Offsets, plan.RowToken, dW, plan.Experts, m, n);
     }
 }

@@ -14,7 +14,7 @@ public sealed partial class CudaBackend
         }
 
         bool vectorized = Vectorizable(transposeA ? m : k, a) && Vectorizable(transposeB ? k : n, b) && Vectorizable(n, c);
-        TilePolicy tile = TilePolicy.For(m, n, vectorized);
+        TilePolicy tile = TilePolicy.For(m, n, vectorized, FloatType, Info.Multiprocessors);
         string entry = (transposeA, transposeB) switch
         {
             (false, false) => "gemm_nn",
@@ -25,7 +25,11 @@ public sealed partial class CudaBackend
         Launch(
             Key("dense/gemm.cu", tile.Constants),
             entry,
-            new LaunchShape(Blocks(tile.TilesM(m) * tile.TilesN(n)), tile.Threads, tile.SharedBytes),
+            TiledShape(tile, tile.TilesM(m) * tile.TilesN(n)),
             a, b, c, m, n, k, c.DType == WideType && WideType != FloatType ? 1 : 0, accumulate ? 1 : 0);
     }
+
+    /// <summary>A launch that strides over tiles: no more blocks than run at the same time.</summary>
+    private LaunchShape TiledShape(TilePolicy tile, long tiles, int moreShared = 0) =>
+        new(Blocks(Math.Min(tiles, (long)Info.Multiprocessors * tile.Resident)), tile.Threads, tile.SharedBytes + moreShared);
 }

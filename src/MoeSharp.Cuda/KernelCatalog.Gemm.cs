@@ -1,3 +1,5 @@
+using MoeSharp.Core;
+
 namespace MoeSharp.Cuda;
 
 /// <content>Dense and grouped matrix products.</content>
@@ -11,7 +13,7 @@ public static partial class KernelCatalog
     private static IEnumerable<KernelKey> Products() =>
     [
         .. from file in s_tiled
-           from policy in TilePolicy.All
+           from policy in TilePolicy.All(DType.Float32)
            from key in BothTypes(file, policy.Constants)
            select key,
         .. BothTypes("moe/moe_simple.cu"),

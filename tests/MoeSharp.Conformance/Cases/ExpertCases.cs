@@ -28,6 +28,8 @@ public sealed class ExpertCases : ICatalog
         yield return new("T17 duplicates", Routing.From(17, 3, 2, Draw.Integers("j", 51, 2), Draw.Normals("j", 51)), 130, 33);
         yield return new("T3 E384", Routing.Random("k", 3, 8, 384, 0.25), 12, 4);
         yield return new("T15 deep", Routing.Random("l", 15, 1, 2, 0), 300, 280);
+        yield return new("T300 wide tiles", Routing.Random("m", 300, 1, 2, 0.05), 136, 136);
+        yield return new("T1100 many tiles", Routing.Random("n", 1100, 1, 2, 0, hot: true), 8, 40);
     }
 
     private sealed record Layer(string Name, Routing Routing, int D, int N)

@@ -177,6 +177,14 @@ std::string expected(const std::string& source) {
     return source.substr(start.size(), source.find('\n') - start.size());
 }
 
+// A report is of use when it says where: kernel, line of this file, block and thread.
+std::string missing(const std::string& report, const std::string& file) {
+    for (const std::string& part : {std::string("kernel kernel"), file + ":", std::string("block ("), std::string("thread (")}) {
+        if (report.find(part) == std::string::npos) return "the report lacks \"" + part + "\": " + report;
+    }
+    return "";
+}
+
 std::string test(const std::filesystem::path& file, const std::filesystem::path& kernels, const std::vector<uint64_t>& seeds) {
     const std::string source = read_file(file), kind = expected(source);
     std::string image, report;
@@ -187,8 +195,9 @@ std::string test(const std::filesystem::path& file, const std::filesystem::path&
         const std::string when = " (seed " + std::to_string(seed) + ")";
         const std::string got = report.empty() ? "silence" : report.substr(0, report.find(':'));
         if ((" or " + kind + " or ").find(" or " + got + " or ") == std::string::npos) return "must be reported as " + kind + ", is reported as \"" + report + "\"" + when;
+        if (!report.empty()) error = missing(report, file.filename().string());
     }
-    return "";
+    return error;
 }
 
 }  // namespace

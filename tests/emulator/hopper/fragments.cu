@@ -21,6 +21,14 @@ extern "C" __global__ void kernel(float* out, const float* in, int n) {
     }
     ldmatrix_x4(loaded, shared + 16 * lane);
     ldmatrix_x4_trans(turned, shared + 512 + 16 * lane);
+    unsigned two[2], two_turned[2];
+    ldmatrix_x2(two, shared + 128 + 16 * (lane % 16));
+    ldmatrix_x2_trans(two_turned, shared + 512 + 128 + 16 * (lane % 16));
+    for (int m = 0; m < 2; m++) {
+        if (two[m] != stored[1 + m] || two_turned[m] != stored[1 + m]) {
+            __trap();
+        }
+    }
     for (int m = 0; m < 4; m++) {
         if (loaded[m] != stored[m] || turned[m] != stored[m]) {
             __trap();

@@ -27,10 +27,13 @@ public sealed class CudaPool : IDisposable
     /// <summary>Computes in bfloat16.</summary>
     public Backend BFloat16 => Ready(_half);
 
+    // Compiled kernels are kept between runs, in the repository; their names hold a hash of everything they depend on.
+    private static readonly KernelCache s_cache = new(Path.Combine(EmulatorBuild.Root, ".artifacts", "emulator", "kernels"));
+
     /// <summary>One more backend, for tests that vary its options.</summary>
     public static CudaBackend Make(DType type, CudaOptions? options = null)
     {
-        options = (options ?? new CudaOptions()) with { FloatType = type };
+        options = (options ?? new CudaOptions()) with { FloatType = type, Cache = s_cache };
         return OnDevice ? new CudaBackend(options) : new CudaBackend(options with { DeviceIndex = type == DType.Float32 ? 0 : 1 }, EmulatorBuild.Host);
     }
 

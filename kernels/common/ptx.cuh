@@ -1,5 +1,5 @@
-// The only file with inline assembly: one function per instruction, named after it. The emulator of the tests replaces this file by
-// one with the same functions, so whatever a kernel does outside of it is plain CUDA C++.
+// Inline assembly stands here and, for compute capability 9.0, in hopper.cuh and wgmma.cuh: one function per instruction, named after it.
+// The emulator of the tests replaces these files by its own with the same functions, so whatever a kernel does outside of it is plain CUDA C++.
 #pragma once
 
 // Dynamic shared memory of a kernel, the only shared memory there is. Declared inside the kernel; aligned to 1024 bytes.

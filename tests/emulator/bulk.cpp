@@ -27,7 +27,10 @@ uintptr_t address(const void* p) { return reinterpret_cast<uintptr_t>(p); }
 void hold_for_reading(uintptr_t at, size_t bytes, int by) {
     if (bytes == 0) return;
     auto [cell, end] = cells_between(at, bytes);
-    for (; cell < end; cell++) cell->readers = static_cast<uint8_t>(cell->readers + by);
+    for (; cell < end; cell++) {
+        if (by > 0 && cell->readers == 255) fail("internal", "more than 255 copies of the same bytes under way, which the emulator cannot count", nullptr);
+        cell->readers = static_cast<uint8_t>(cell->readers + by);
+    }
 }
 
 void hold_for_writing(uintptr_t at, size_t bytes) {

@@ -72,7 +72,7 @@ struct Product {
     uint64_t a, b;
     int joined, retired;
     const void* at;
-    std::vector<float> values_a, values_b;   // [64][16], [16][n]
+    std::vector<float> result;               // [64][n], without what the sums held before
     std::vector<uintptr_t> chunks;           // 16 bytes each, held until the first wait
     uint32_t read;                           // epoch of the first wait
     std::vector<Thread*> waiting;

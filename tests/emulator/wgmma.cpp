@@ -12,7 +12,7 @@
 namespace emu {
 namespace {
 
-constexpr int GROUP = 128, K = 16, M = 64;
+constexpr int GROUP = 128, K = 16, M = 64, MOST_N = 256;
 
 float bf16(uint16_t bits) {
     const uint32_t wide = static_cast<uint32_t>(bits) << 16;
@@ -49,11 +49,10 @@ struct Tile {
     }
 };
 
-// Reads a tile of `rows` by 16 into values[row][k] and notes its chunks.
-void read_tile(const Block* b, Product& p, uint64_t descriptor, int rows, bool rows_inner, std::vector<float>& values) {
+// Reads a tile of `rows` by 16 into values[k][row] and notes its chunks.
+void read_tile(const Block* b, Product& p, uint64_t descriptor, int rows, bool rows_inner, float* values) {
     const Tile tile(descriptor);
     if (descriptor >> 49 & 7) fail("misaligned", "a tile descriptor with a base offset, which the emulator does not know: align the tile to 1024 bytes", p.at);
-    values.resize(static_cast<size_t>(rows) * K);
     for (int outer = 0; outer < (rows_inner ? K : rows); outer++) {
         for (int inner = 0; inner < (rows_inner ? rows : K); inner += 8) {
             const int row = rows_inner ? inner : outer, k = rows_inner ? outer : inner;
@@ -62,7 +61,7 @@ void read_tile(const Block* b, Product& p, uint64_t descriptor, int rows, bool r
             const auto address = reinterpret_cast<uintptr_t>(b->shared) + at;
             uint16_t bits[8];
             std::memcpy(bits, b->shared + at, sizeof bits);
-            for (int i = 0; i < 8; i++) values[static_cast<size_t>(rows_inner ? row + i : row) * K + static_cast<size_t>(rows_inner ? k : k + i)] = bf16(bits[i]);
+            for (int i = 0; i < 8; i++) values[(rows_inner ? k : k + i) * rows + (rows_inner ? row + i : row)] = bf16(bits[i]);
             p.chunks.push_back(address);
         }
     }
@@ -71,8 +70,17 @@ void read_tile(const Block* b, Product& p, uint64_t descriptor, int rows, bool r
 // All four warps have asked: each must know what the tiles hold, and the tiles are taken as they are.
 void start(Product& p, Thread* last) {
     Block* b = last->block;
-    read_tile(b, p, p.a, M, p.rows_inner_a, p.values_a);
-    read_tile(b, p, p.b, p.n, p.rows_inner_b, p.values_b);
+    float left[K * M], right[K * MOST_N];
+    read_tile(b, p, p.a, M, p.rows_inner_a, left);
+    read_tile(b, p, p.b, p.n, p.rows_inner_b, right);
+    p.result.assign(static_cast<size_t>(M) * static_cast<size_t>(p.n), 0.0f);
+    for (int row = 0; row < M; row++) {
+        float* sums = p.result.data() + row * p.n;
+        for (int k = 0; k < K; k++) {
+            const float a = left[k * M + row];
+            for (int column = 0; column < p.n; column++) sums[column] += a * right[k * p.n + column];
+        }
+    }
     for (int warp = 0; warp < 4; warp++) {
         exec->current = b->fibers[static_cast<size_t>(last->number / GROUP * GROUP + 32 * warp)];
         for (uintptr_t chunk : p.chunks) check_async(chunk, 16, Access::Read, p.at);
@@ -80,7 +88,10 @@ void start(Product& p, Thread* last) {
     exec->current = last;
     for (uintptr_t chunk : p.chunks) {
         auto [cell, end] = cells_between(chunk, 16);
-        for (; cell < end; cell++) cell->readers++;
+        for (; cell < end; cell++) {
+            if (cell->readers == 255) fail("internal", "more than 255 products of the same bytes under way, which the emulator cannot count", p.at);
+            cell->readers++;
+        }
     }
     for (Thread* t : p.waiting) make_ready(t);
     p.waiting.clear();
@@ -89,11 +100,8 @@ void start(Product& p, Thread* last) {
 void add(const Product& p, int thread, float* sums) {
     const int row = 16 * (thread / 32) + thread % 32 / 4, column = 2 * (thread % 4);
     for (int i = 0; i < p.n / 2; i++) {
-        const float* a = p.values_a.data() + (row + 8 * (i >> 1 & 1)) * K;
-        const float* b = p.values_b.data() + (column + 8 * (i >> 2) + (i & 1)) * K;
-        float sum = p.accumulate ? sums[i] : 0.0f;
-        for (int k = 0; k < K; k++) sum += a[k] * b[k];
-        sums[i] = sum;
+        const float more = p.result[static_cast<size_t>((row + 8 * (i >> 1 & 1)) * p.n + column + 8 * (i >> 2) + (i & 1))];
+        sums[i] = p.accumulate ? sums[i] + more : more;
     }
 }
 
@@ -163,7 +171,7 @@ void emu_wgmma(float* sums, int n, unsigned long long a, unsigned long long b, i
     if (!h.may_multiply) fail("missing-fence", "a product without wgmma_fence() since the sums were last touched", HERE);
     Warpgroup& group = group_of(me);
     const auto index = static_cast<size_t>(h.next_product - group.first);
-    if (index == group.products.size()) group.products.push_back(Product{n, rows_inner_a, rows_inner_b, accumulate != 0, a, b, 0, 0, HERE, {}, {}, {}, 0, {}});
+    if (index == group.products.size()) group.products.push_back(Product{n, rows_inner_a, rows_inner_b, accumulate != 0, a, b, 0, 0, HERE, {}, {}, 0, {}});
     Product& p = group.products[index];
     if (p.n != n || p.a != a || p.b != b || p.accumulate != (accumulate != 0) || p.rows_inner_a != rows_inner_a || p.rows_inner_b != rows_inner_b) {
         fail("divergent-collective", "threads of one warpgroup ask for different products", HERE);

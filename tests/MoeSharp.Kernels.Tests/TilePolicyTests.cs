@@ -24,6 +24,22 @@ public sealed class TilePolicyTests(KernelBuilds builds)
     }
 
     [Theory]
+    [InlineData(256, 256, 16384, 8, 2048)] // 16 tiles, 8 times
+    [InlineData(128, 2048, 32768, 1, 32768)] // 64 tiles
+    [InlineData(64, 64, 100_000, 128, 832)] // one tile: 121 parts of 832 hold 100,000
+    [InlineData(64, 64, 2047, 1, 2047)]
+    [InlineData(64, 64, 2049, 4, 576)]
+    [InlineData(0, 64, 4096, 1, 4096)]
+    public void LongSums_AreDivided_WhereTilesAreFew(long m, long n, int k, int parts, int depth)
+    {
+        var actual = GemmParts.Of(m, n, k);
+        Assert.Equal(depth, actual.Depth);
+        Assert.InRange(actual.Count, 1, parts);
+        Assert.InRange((long)actual.Count * actual.Depth, k, k + depth);
+        Assert.InRange(CudaWorkspace.Gemm(m, n, k), 0, 2 << 20);
+    }
+
+    [Theory]
     [InlineData(DType.Float32)]
     [InlineData(DType.BFloat16)]
     public async Task ResidentBlocks_FitRegistersAndSharedMemory(DType type)

@@ -5,13 +5,13 @@ public sealed class GemmCases : ICatalog
 {
     private static readonly (int M, int N, int K)[] s_shapes =
     [
-        (0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (1, 100, 40), (7, 13, 5), (14, 32, 17), (16, 32, 64), (136, 264, 72), (33, 65, 129), (130, 70, 257), (3, 2, 1100), (1100, 72, 8),
+        (0, 5, 3), (5, 0, 3), (5, 3, 0), (1, 1, 1), (1, 100, 40), (7, 13, 5), (14, 32, 17), (16, 32, 64), (136, 264, 72), (33, 65, 129), (130, 70, 257), (3, 2, 1100), (1100, 72, 8), (13, 24, 2051), (136, 128, 2056),
     ];
 
     public static IReadOnlyList<OpCase> All { get; } =
     [
         .. s_shapes.SelectMany(shape => Orientations(shape.M, shape.N, shape.K)),
-        .. Orientations(5, 3, 0, wide: true), .. Orientations(33, 65, 129, wide: true), .. Orientations(130, 72, 40, wide: true),
+        .. Orientations(5, 3, 0, wide: true), .. Orientations(33, 65, 129, wide: true), .. Orientations(130, 72, 40, wide: true), .. Orientations(9, 16, 4096, wide: true),
     ];
 
     public static IReadOnlyList<OpCase> Large { get; } = [.. Orientations(301, 233, 517), .. Orientations(5, 1000, 700), .. Orientations(1000, 9, 700)];

@@ -12,7 +12,7 @@ internal static class KernelsCommand
         var command = new CliCommand(
             "kernels",
             "Compile the CUDA kernels beforehand, or list them. Needs NVRTC, no GPU.",
-            "moe kernels build --arch sm_80,sm_90a --out kernels-compiled",
+            "moe kernels build --arch native --out kernels-compiled",
             "moe kernels list --format json")
         {
             Build(host), List(host),
@@ -22,7 +22,7 @@ internal static class KernelsCommand
 
     private static CliCommand Build(CommandHost host)
     {
-        Option<string> architectures = Options.Text("--arch", "Architectures to compile for, separated by commas: sm_80, sm_86, sm_89, sm_90a.", "LIST", required: true);
+        Option<string> architectures = Options.Text("--arch", $"Architectures to compile for, separated by commas: sm_80, sm_86, sm_89, sm_90a, or {KernelFolder.Native} for those of this machine's devices.", "LIST", required: true);
         Option<string> output = Options.Text("--out", $"Folder to write; {KernelFolder.Variable} names it on the other machine.", "FOLDER", required: true);
         var command = new CliCommand(
             "build", "Compile every kernel into a folder that can be shipped.", "moe kernels build --arch sm_80,sm_90a --out kernels-compiled")

@@ -14,6 +14,9 @@ public static partial class KernelFolder
 {
     private const string ManifestName = "manifest.txt";
 
+    /// <summary>Stands for the architectures of this machine's devices in a list of architectures.</summary>
+    public const string Native = "native";
+
     /// <summary>Variable that names the folder.</summary>
     public const string Variable = "MOESHARP_KERNELS";
 
@@ -29,22 +32,19 @@ public static partial class KernelFolder
 
     /// <summary>Compiles every key of the catalog for some architectures into a folder, in parallel.</summary>
     /// <param name="folder">Made if it is missing; entries that are there already are kept.</param>
-    /// <param name="architectures">Names such as <c>sm_90a</c>.</param>
+    /// <param name="architectures">Names such as <c>sm_90a</c>; <see cref="Native"/> for those of this machine's devices.</param>
     /// <param name="progress">Receives done and total after every kernel.</param>
     /// <param name="stop">Stops between two kernels.</param>
     /// <returns>Number of kernels in the folder.</returns>
     /// <param name="host">Where NVRTC is looked for; this machine when null.</param>
     /// <exception cref="ArgumentException">A name is no architecture, or one before sm_80.</exception>
     /// <exception cref="KernelCompileException">A kernel does not compile.</exception>
-    /// <exception cref="BackendUnavailableException">There is no NVRTC.</exception>
+    /// <exception cref="BackendUnavailableException">There is no NVRTC, or no device whose architecture <see cref="Native"/> could mean.</exception>
     public static int Build(
         string folder, IReadOnlyList<string> architectures, IProgress<(int Done, int Total)>? progress = null, ProbeHost? host = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(architectures);
-        foreach (string architecture in architectures)
-        {
-            Check(architecture);
-        }
+        string[] names = Names(architectures, host);
 
         NativeProbeResult probe = NativeProbe.Run(host);
         if (probe.Nvrtc is null)
@@ -54,7 +54,7 @@ public static partial class KernelFolder
 
         CudaLibraries.Use(probe);
         Directory.CreateDirectory(folder);
-        KernelKey[] keys = [.. architectures.SelectMany(arch => KernelCatalog.All.Select(key => key with { Architecture = arch }))];
+        KernelKey[] keys = [.. names.SelectMany(arch => KernelCatalog.All.Select(key => key with { Architecture = arch }))];
         Compile(folder, keys, progress, stop);
         WriteManifest(folder, keys);
         return keys.Length;
@@ -95,11 +95,34 @@ public static partial class KernelFolder
         }
     }
 
+    /// <summary>The architectures a list means, each once.</summary>
+    internal static string[] Names(IEnumerable<string> architectures, ProbeHost? host)
+    {
+        string[] names = [.. architectures.SelectMany(name => name == Native ? OfDevices(host) : [name]).Distinct(StringComparer.Ordinal)];
+        foreach (string name in names)
+        {
+            Check(name);
+        }
+
+        return names;
+    }
+
+    /// <summary>What the engine looks for on each of this machine's devices.</summary>
+    private static IEnumerable<string> OfDevices(ProbeHost? host)
+    {
+        CudaInfo info = CudaInfo.Collect(host);
+        return info.Devices.Count > 0
+            ? info.Devices.Select(entry => KernelCompiler.NameOf((10 * entry.Device.Major) + entry.Device.Minor))
+            : throw new BackendUnavailableException(
+                $"'{Native}' means the architecture of this machine's CUDA device, and none can be used; name the architecture, such as sm_90a. "
+                + (info.Probe.Driver is null ? $"No driver; tried:{info.Probe.Tried(NativeLibraryKind.Driver)}" : string.Join(' ', info.Problems)));
+    }
+
     private static void Check(string architecture)
     {
         Match match = ArchitectureName().Match(architecture);
         int number = match.Success ? int.Parse(match.Groups[1].ValueSpan, CultureInfo.InvariantCulture) : 0;
-        Guard.That(number >= 80, $"'{architecture}' is not an architecture that kernels can be compiled for; use names such as sm_80, sm_89, sm_90a.");
+        Guard.That(number >= 80, $"'{architecture}' is not an architecture that kernels can be compiled for; use names such as sm_80, sm_89, sm_90a, or {Native}.");
 
         // A folder of other names would never be looked into.
         Guard.That(

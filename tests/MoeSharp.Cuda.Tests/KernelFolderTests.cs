@@ -75,11 +75,15 @@ public sealed class KernelFolderTests : IDisposable
         StringComparison.Ordinal);
 
     [Theory]
-    [InlineData("sm_70", "'sm_70' is not an architecture that kernels can be compiled for; use names such as sm_80, sm_89, sm_90a.")]
+    [InlineData("sm_70", "'sm_70' is not an architecture that kernels can be compiled for; use names such as sm_80, sm_89, sm_90a, or native.")]
     [InlineData("hopper", "'hopper' is not an architecture")]
     [InlineData("sm_90", "On devices of compute capability 9.0 the engine looks for kernels compiled for sm_90a, not for sm_90.")]
     public void Build_ForAnArchitectureThatIsNone_IsRefused(string architecture, string part) => Assert.Contains(
         part, Assert.Throws<ArgumentException>(() => KernelFolder.Build(_folder.Root, [architecture], host: Emulated.Host, stop: TestContext.Current.CancellationToken)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void Names_Native_IsTheDevicesOwnArchitecture() =>
+        Assert.Equal(["sm_80", "sm_90a"], KernelFolder.Names(["sm_80", KernelFolder.Native, "sm_90a"], Emulated.Host));
 
     [Fact]
     public void Compile_OfAMistake_ShowsTheLine()

@@ -110,6 +110,19 @@ public sealed class MachineTests : IDisposable
         Assert.False(Directory.Exists(_folder["kernels"]));
     }
 
+    [Theory]
+    [InlineData("MOESHARP_EMULATOR_DEVICES", "0", "cuInit failed with CUDA_ERROR_NO_DEVICE (100).")]
+    [InlineData("MOESHARP_EMULATOR_SM", "75", "the device needs 75.")]
+    [InlineData(NativeProbe.DriverVariable, "/no/such/file.so", "No driver; tried:")]
+    public async Task KernelsBuild_NativeWithoutADevice_AsksForAName(string variable, string value, string reason)
+    {
+        (int code, _, string error) = await RunAsync(["kernels", "build", "--arch", "native", "--out", _folder["kernels"]], (variable, value));
+        Assert.Equal(1, code);
+        Assert.StartsWith("moe: 'native' means the architecture of this machine's CUDA device, and none can be used; name the architecture, such as sm_90a.", error, StringComparison.Ordinal);
+        Assert.Contains(reason, error, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["kernels"]));
+    }
+
     [Fact]
     public async Task KernelsList_ShowsTheCatalog()
     {

@@ -23,7 +23,7 @@ RUNGS = [
     ("dispatch", ["*DispatchOnCuda*", "*GateOnCuda*", "*CombineOnCuda*"]),
     ("experts", ["*ExpertOnCuda*"]),
     ("ops", ["*DenseOnCuda*", "*ElementwiseOnCuda*", "*AttentionOnCuda*", "*OptimizerOnCuda*"]),
-    ("layer", ["*Cuda*"]),
+    ("layer", ["*Cuda*"]),  # whatever the rungs before it left out
 ]
 SANITIZED = ["*DispatchOnCuda*", "*GemmOnCuda*"]
 SHAPES = ["olmoe-1b-7b", "qwen3-30b-a3b", "mixtral-8x7b", "kimi-linear-48b", "qwen3-next-80b", "sonic-7b", "sonic-30b", "sonic-120b"]
@@ -71,10 +71,13 @@ def table(report):
             continue
         lines += ["", f"## {entry['shape']}: T={entry['tokens']} d={entry['hidden']} n={entry['expert_width']} E={entry['experts']} K={entry['top_k']} rho={entry['rho']} R={entry['rows']}", "",
                   f"{entry['device']}, {entry['dtype']}, medians of {entry['samples']} runs", "",
-                  "| op | µs | IQR µs | TFLOP/s | GB/s | % of roofline |", "|---|---:|---:|---:|---:|---:|"]
+                  "| op | µs | IQR µs | TFLOP/s | GB/s | % of roofline | SM MHz |", "|---|---:|---:|---:|---:|---:|---:|"]
         for op in entry["ops"]:
             share = "-" if op["share_of_roofline"] is None else f"{100 * op['share_of_roofline']:.0f}"
-            lines.append(f"| {op['op']} | {op['microseconds']:.1f} | {op['iqr_microseconds']:.1f} | {op['tflops']:.1f} | {op['gigabytes_per_second']:.0f} | {share} |")
+            lines.append(f"| {op['op']} | {op['microseconds']:.1f} | {op['iqr_microseconds']:.1f} | {op['tflops']:.1f} | {op['gigabytes_per_second']:.0f} | {share} | {op.get('sm_mhz', '-')} |")
+    for when in ("clocks_before", "clocks_after"):
+        if report.get(when):
+            lines += ["", f"{when.replace('_', ' ')}: " + ", ".join(f"{name} {value}" for name, value in report[when].items())]
     return "\n".join(lines) + "\n"
 
 
@@ -101,7 +104,7 @@ def main():
         print(f"moe info failed: {info.stderr.strip()}", file=sys.stderr)
         return 1
     report = {"date": time.strftime("%Y-%m-%d"), "system": platform.platform(), "device": "unknown", "info": json.loads(info.stdout), "clocks_before": clocks(), "rungs": [], "profiles": []}
-    report["device"] = (report["clocks_before"] or {}).get("name") or report["info"]["backend"]["reason"]
+    report["device"] = next((device["name"] for device in report["info"]["cuda_devices"]), "no device")
 
     def rung(name, command, good=(0,)):
         if options.only and name not in options.only:
@@ -114,12 +117,16 @@ def main():
             print("\n".join("    " + line for line in tail), flush=True)
         return result == "ok"
 
-    def tests(patterns):
-        return [suite] + [x for pattern in patterns for x in ("--filter-class", pattern)]
+    def tests(patterns, without=()):
+        filters = [("--filter-class", pattern) for pattern in patterns] + [("--filter-not-class", pattern) for pattern in without]
+        return [suite] + [word for pair in filters for word in pair]
 
     steps = [("probe", [moe, "profile", "--device", "cuda", "--dtype", options.dtype, "--shape", "small", "--tokens", "64", "--samples", "1"]),
              ("compile", [moe, "kernels", "build", "--arch", "native", "--out", os.path.join(options.out, "kernels")])]
-    steps += [(name, tests(patterns)) for name, patterns in RUNGS]
+    climbed = []
+    for name, patterns in RUNGS:
+        steps.append((name, tests(patterns, climbed)))
+        climbed += patterns
     standing = all(rung(name, command) for name, command in steps)
     sanitizer = shutil.which("compute-sanitizer")
     if standing and sanitizer:

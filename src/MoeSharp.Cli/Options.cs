@@ -78,4 +78,7 @@ internal static class Options
 
     /// <summary>What <c>--dtype</c> says.</summary>
     public static DType FloatType(string? text) => text == "bf16" ? DType.BFloat16 : DType.Float32;
+
+    /// <summary>How <c>--dtype</c> spells a type.</summary>
+    public static string Spelling(DType type) => type == DType.BFloat16 ? "bf16" : "fp32";
 }

@@ -80,16 +80,16 @@ internal static class ProfileCommand
         context.Output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"{s.Name}: T={s.Tokens} d={s.Hidden} n={s.ExpertWidth} E={s.Experts} K={s.TopK} rho={s.Rho} {s.Distribution}, R={report.Rows}"));
-        context.Output.WriteLine($"{report.Device}, {report.DType}, medians of {report.Samples} runs");
+        context.Output.WriteLine($"{report.Device}, {Options.Spelling(report.DType)}, medians of {report.Samples} runs");
         context.Output.WriteLine();
         (ProfileRow forward, ProfileRow backward) = report.Totals;
         TextReport.Table(
             context.Output,
-            ["op", ">us", ">IQR us", ">TFLOP/s", ">GB/s", ">% of roofline"],
+            ["op", ">us", ">IQR us", ">TFLOP/s", ">GB/s", ">% of roofline", ">SM MHz"],
             [.. report.Stages.Append(forward).Append(backward).Select(row => new[]
             {
                 row.Stage, TextReport.Fixed(row.Microseconds, 1), TextReport.Fixed(row.Spread, 1), TextReport.Fixed(row.TeraFlops, 3),
-                TextReport.Fixed(row.GigaBytes, 1), TextReport.Fixed(100 * row.OfRoofline, 0),
+                TextReport.Fixed(row.GigaBytes, 1), TextReport.Fixed(100 * row.OfRoofline, 0), row.Clocks?.MultiprocessorMegahertz.ToString(CultureInfo.InvariantCulture) ?? "-",
             })]);
     }
 
@@ -106,7 +106,7 @@ internal static class ProfileCommand
             json.WriteString("routing", JsonReport.Snake(report.Shape.Distribution.ToString()));
             json.WriteNumber("rows", report.Rows);
             json.WriteString("device", report.Device);
-            json.WriteString("dtype", JsonReport.Snake(report.DType.ToString()));
+            json.WriteString("dtype", Options.Spelling(report.DType));
             json.WriteNumber("samples", report.Samples);
             json.WriteStartArray("ops");
             foreach (ProfileRow row in report.Stages)
@@ -120,6 +120,12 @@ internal static class ProfileCommand
                 json.Number("tflops", row.TeraFlops);
                 json.Number("gigabytes_per_second", row.GigaBytes);
                 json.Number("share_of_roofline", row.OfRoofline);
+                if (row.Clocks is { } clocks)
+                {
+                    json.WriteNumber("sm_mhz", clocks.MultiprocessorMegahertz);
+                    json.WriteNumber("memory_mhz", clocks.MemoryMegahertz);
+                }
+
                 json.WriteEndObject();
             }
 

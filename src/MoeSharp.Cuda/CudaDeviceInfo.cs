@@ -15,6 +15,7 @@ namespace MoeSharp.Cuda;
 /// <param name="ClockKilohertz">Highest clock of the multiprocessors.</param>
 /// <param name="MemoryGigaBytesPerSecond">Theoretical bandwidth, 0 where the driver does not say.</param>
 /// <param name="HasMemoryPools">Whether stream-ordered pools work.</param>
+/// <param name="PciBus">Its place, <c>0000:01:00.0</c>: what the driver's tools call it whatever order a process sees devices in.</param>
 public sealed record CudaDeviceInfo(
     int Ordinal,
     string Name,
@@ -26,7 +27,8 @@ public sealed record CudaDeviceInfo(
     long MemoryBytes,
     int ClockKilohertz,
     double MemoryGigaBytesPerSecond,
-    bool HasMemoryPools)
+    bool HasMemoryPools,
+    string PciBus)
 {
     /// <summary>Dense bf16 tensor operations per clock and multiprocessor, by compute capability; 0 for those not known here.</summary>
     public int TensorFlopsPerClock => (Major, Minor) switch
@@ -44,6 +46,8 @@ public sealed record CudaDeviceInfo(
     {
         byte* name = stackalloc byte[256];
         CudaException.Check(Driver.cuDeviceGetName(name, 256, device), "cuDeviceGetName");
+        byte* bus = stackalloc byte[32];
+        CudaException.Check(Driver.cuDeviceGetPCIBusId(bus, 32, device), "cuDeviceGetPCIBusId");
         CudaException.Check(Driver.cuDeviceTotalMem(out nuint memory, device), "cuDeviceTotalMem");
 
         // Two transfers per clock of a double-data-rate memory.
@@ -59,7 +63,8 @@ public sealed record CudaDeviceInfo(
             (long)memory,
             Get(DeviceAttribute.ClockRateKilohertz),
             bandwidth,
-            Get(DeviceAttribute.MemoryPools) != 0);
+            Get(DeviceAttribute.MemoryPools) != 0,
+            Marshal.PtrToStringUTF8((nint)bus)!);
 
         int Get(DeviceAttribute attribute)
         {

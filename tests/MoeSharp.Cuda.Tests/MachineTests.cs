@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
 using System.Text.Json;
 using MoeSharp.Emulator;
 using MoeSharp.Tests;
@@ -121,6 +122,27 @@ public sealed class MachineTests : IDisposable
         Assert.StartsWith("moe: 'native' means the architecture of this machine's CUDA device, and none can be used; name the architecture, such as sm_90a.", error, StringComparison.Ordinal);
         Assert.Contains(reason, error, StringComparison.Ordinal);
         Assert.False(Directory.Exists(_folder["kernels"]));
+    }
+
+    [Theory]
+    [InlineData("echo '1755, 2619'", 1755)]
+    [InlineData("echo '[N/A], [N/A]'", null)]
+    [InlineData("echo 'No devices were found'; exit 6", null)]
+    [SupportedOSPlatform("linux")]
+    public async Task Profile_TellsTheClocksOfTheMeasuredDevice_WhereTheyCanBeRead(string answer, int? clock)
+    {
+        string tool = _folder["nvidia-smi"];
+        await File.WriteAllTextAsync(tool, $"#!/bin/sh\necho \"$@\" >> '{_folder["asked"]}'\n{answer}\n", TestContext.Current.CancellationToken);
+        File.SetUnixFileMode(tool, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        string path = $"{Path.GetDirectoryName(tool)}:{Environment.GetEnvironmentVariable("PATH")}";
+        (int code, string output, string error) = await RunAsync([.. s_probe, "--format", "json"], ("PATH", path));
+        Assert.True(code == 0, error);
+        using JsonDocument json = JsonDocument.Parse(output);
+        JsonElement[] ops = [.. json.RootElement.GetProperty("ops").EnumerateArray()];
+        Assert.All(ops, op => Assert.Equal(clock, op.TryGetProperty("sm_mhz", out JsonElement sm) ? sm.GetInt32() : null));
+        string[] asked = await File.ReadAllLinesAsync(_folder["asked"], TestContext.Current.CancellationToken);
+        Assert.Equal(clock is null ? 1 : ops.Length, asked.Length);
+        Assert.All(asked, line => Assert.EndsWith("-i 0000:01:00.0", line, StringComparison.Ordinal));
     }
 
     [Fact]

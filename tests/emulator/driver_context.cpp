@@ -1,4 +1,5 @@
 // Driver API: devices and contexts.
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -57,6 +58,12 @@ EMU_API CUresult cuDeviceGetName(char* name, int length, int device) {
     if (device >= devices()) return CUDA_ERROR_INVALID_DEVICE;
     std::strncpy(name, "MoeSharp emulator", static_cast<size_t>(length));
     name[length - 1] = 0;
+    return CUDA_SUCCESS;
+}
+
+EMU_API CUresult cuDeviceGetPCIBusId(char* name, int length, int device) {
+    if (device >= devices()) return CUDA_ERROR_INVALID_DEVICE;
+    std::snprintf(name, static_cast<size_t>(length), "0000:%02x:00.0", device + 1);
     return CUDA_SUCCESS;
 }
 

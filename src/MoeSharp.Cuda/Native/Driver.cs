@@ -32,6 +32,9 @@ internal static unsafe partial class Driver
     [LibraryImport(Library)]
     public static partial CudaError cuDeviceGetAttribute(out int value, DeviceAttribute attribute, int device);
 
+    [LibraryImport(Library)]
+    public static partial CudaError cuDeviceGetPCIBusId(byte* name, int length, int device);
+
     [LibraryImport(Library, EntryPoint = "cuDeviceTotalMem_v2")]
     public static partial CudaError cuDeviceTotalMem(out nuint bytes, int device);
 

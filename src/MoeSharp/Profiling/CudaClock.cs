@@ -11,6 +11,7 @@ internal sealed class CudaClock : StageClock
     private readonly CudaEvent _start;
     private readonly CudaEvent _end;
     private readonly Tensor _flush;
+    private bool _silent;
 
     public CudaClock(CudaBackend backend)
     {
@@ -25,6 +26,14 @@ internal sealed class CudaClock : StageClock
         _flush.Dispose();
         _start.Dispose();
         _end.Dispose();
+    }
+
+    /// <summary>Asks once in vain at most: where the tool is missing it stays missing.</summary>
+    public override GpuClocks? Frequencies()
+    {
+        GpuClocks? clocks = _silent ? null : GpuClocks.Read(_backend.Info.PciBus);
+        _silent = clocks is null;
+        return clocks;
     }
 
     protected override double Once(Action stage)

@@ -41,7 +41,7 @@ public sealed class LayerProfiler
         {
             stop.ThrowIfCancellationRequested();
             double[] times = [.. clock.Measure(stage.Run, Warmup, _samples).Order()];
-            rows.Add(new(stage.Name, Quantile(times, 0.5), Quantile(times, 0.75) - Quantile(times, 0.25), stage.Flops, stage.Bytes, roofline.Microseconds(stage.Flops, stage.Bytes)));
+            rows.Add(new(stage.Name, Quantile(times, 0.5), Quantile(times, 0.75) - Quantile(times, 0.25), stage.Flops, stage.Bytes, roofline.Microseconds(stage.Flops, stage.Bytes), clock.Frequencies()));
         }
 
         return new ProfileReport(shape, device, backend.FloatType, layer.Rows, _samples, rows);

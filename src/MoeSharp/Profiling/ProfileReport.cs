@@ -23,12 +23,12 @@ public sealed record ProfileReport(
     {
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"### {Shape.Name}: T={Shape.Tokens} d={Shape.Hidden} n={Shape.ExpertWidth} E={Shape.Experts} K={Shape.TopK} rho={Shape.Rho} {Shape.Distribution}\n\n");
-        text.Append(CultureInfo.InvariantCulture, $"{Device}, {DType}, R={Rows}, medians of {Samples} runs\n\n");
-        text.Append("| op | µs | IQR µs | TFLOP/s | GB/s | % of roofline |\n|---|---:|---:|---:|---:|---:|\n");
+        text.Append(CultureInfo.InvariantCulture, $"{Device}, {(DType == Core.DType.BFloat16 ? "bf16" : "fp32")}, R={Rows}, medians of {Samples} runs\n\n");
+        text.Append("| op | µs | IQR µs | TFLOP/s | GB/s | % of roofline | SM MHz |\n|---|---:|---:|---:|---:|---:|---:|\n");
         foreach (ProfileRow row in (IEnumerable<ProfileRow>)[.. Stages, Totals.Forward, Totals.Backward])
         {
             string share = double.IsFinite(row.OfRoofline) ? (100 * row.OfRoofline).ToString("F0", CultureInfo.InvariantCulture) : "-";
-            text.Append(CultureInfo.InvariantCulture, $"| {row.Stage} | {row.Microseconds:F1} | {row.Spread:F1} | {row.TeraFlops:F3} | {row.GigaBytes:F1} | {share} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {row.Stage} | {row.Microseconds:F1} | {row.Spread:F1} | {row.TeraFlops:F3} | {row.GigaBytes:F1} | {share} | {row.Clocks?.MultiprocessorMegahertz.ToString(CultureInfo.InvariantCulture) ?? "-"} |\n");
         }
 
         return text.ToString();

@@ -7,7 +7,8 @@ namespace MoeSharp.Profiling;
 /// <param name="Flops">Floating-point operations of one run.</param>
 /// <param name="Bytes">Least bytes of one run.</param>
 /// <param name="Ceiling">Time in microseconds that the roofline allows; NaN where the device's peak is not known.</param>
-public sealed record ProfileRow(string Stage, double Microseconds, double Spread, double Flops, double Bytes, double Ceiling)
+/// <param name="Clocks">The GPU's clocks right after the runs; null on a processor, and where they cannot be read.</param>
+public sealed record ProfileRow(string Stage, double Microseconds, double Spread, double Flops, double Bytes, double Ceiling, GpuClocks? Clocks = null)
 {
     /// <summary>Achieved TFLOP/s.</summary>
     public double TeraFlops => Flops / Microseconds / 1e6;

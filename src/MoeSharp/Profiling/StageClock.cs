@@ -25,6 +25,9 @@ internal abstract class StageClock : IDisposable
 
     public abstract void Dispose();
 
+    /// <summary>The device's clocks now; null where nobody tells.</summary>
+    public virtual GpuClocks? Frequencies() => null;
+
     /// <summary>Microseconds of one run, starting with cold caches where the device allows it.</summary>
     protected abstract double Once(Action stage);
 }

@@ -8,10 +8,10 @@ public sealed class DispatchCases : ICatalog
     public static IReadOnlyList<OpCase> All { get; } =
     [
         .. from t in s_tokens
-           from e in (int[])[1, 2, 8, 63, 64, 128, 384]
-           from k in (int[])[1, 2, 8, 16]
+           from e in (int[])[1, 2, 8, 63, 64, 128, 384, 512, 1024]
+           from k in (int[])[1, 2, 8, 10, 16]
            from share in (double[])[0, 0.5, 0.75, 1]
-           where k <= Math.Max(e, 2) && ((t + e + k) % 3 == 0 || t is 0 or 256 || share == 0.5)
+           where k <= Math.Max(e, 2) && (share == 0.5 || (e <= 384 && k != 10 && ((t + e + k) % 3 == 0 || t is 0 or 256)))
            select Random($"T{t} E{e} K{k} null {share}", t, k, e, share, hot: false),
         .. s_tokens.Select(t => Random($"T{t} E8 K2", t, 2, 8, 0.5, hot: false, counted: true)),
         Random("T4096 E384 K8", 4096, 8, 384, 0.25, hot: false, counted: true), Random("T1000 E64 K8 hot", 1000, 8, 64, 0.5, hot: true, counted: true),
@@ -22,7 +22,10 @@ public sealed class DispatchCases : ICatalog
     ];
 
     public static IReadOnlyList<OpCase> Large { get; } =
-        [Random("T20000 E128 K8", 20_000, 8, 128, 0.5, hot: false), Random("T20000 E64 K4 hot", 20_000, 4, 64, 0.25, hot: true)];
+    [
+        Random("T20000 E128 K8", 20_000, 8, 128, 0.5, hot: false), Random("T20000 E64 K4 hot", 20_000, 4, 64, 0.25, hot: true),
+        Random("T100003 E64 K2", 100_003, 2, 64, 0.5, hot: false), Random("T100003 E512 K2", 100_003, 2, 512, 0.75, hot: false, counted: true),
+    ];
 
     /// <summary>Dispatch of a given routing.</summary>
     public static OpCase Dispatch(string name, Routing routing, bool counted = false) => new(

@@ -29,7 +29,19 @@ public sealed class ExpertCases : ICatalog
         yield return new("T3 E384", Routing.Random("k", 3, 8, 384, 0.25), 12, 4);
         yield return new("T15 deep", Routing.Random("l", 15, 1, 2, 0), 300, 280);
         yield return new("T300 wide tiles", Routing.Random("m", 300, 1, 2, 0.05), 136, 136);
+        yield return new("rows around tiles", Sized("o", 0, 1, 7, 8, 63, 64, 65, 127, 128, 129, 1000), 24, 24);
+        yield return new("hidden of a model", Sized("p", 2, 0, 1), 2304, 72);
+        yield return new("width of a model", Sized("q", 2, 0, 1), 64, 1504);
         yield return new("T1100 many tiles", Routing.Random("n", 1100, 1, 2, 0, hot: true), 8, 40);
+    }
+
+    /// <summary>Experts with exactly these numbers of rows, in shuffled tokens.</summary>
+    private static Routing Sized(string name, params int[] sizes)
+    {
+        int[] ids = [.. sizes.SelectMany((size, expert) => Enumerable.Repeat(expert, size))];
+        int[] keys = Draw.Integers(name, ids.Length, int.MaxValue);
+        Array.Sort(keys, ids);
+        return Routing.From(ids.Length, 1, sizes.Length, ids, Draw.Normals(name, ids.Length));
     }
 
     private sealed record Layer(string Name, Routing Routing, int D, int N)

@@ -10,7 +10,17 @@ public sealed class Routing
         (Tokens, TopK, Experts, Ids, Weights) = (tokens, topK, experts, ids, weights);
         int[] slots = [.. Enumerable.Range(0, ids.Length).Where(slot => ids[slot] >= 0 && ids[slot] < experts).OrderBy(slot => ids[slot])];
         Rows = slots.Length;
-        Offsets = [.. Enumerable.Range(0, experts + 1).Select(expert => slots.Count(slot => ids[slot] < expert))];
+        Offsets = new int[experts + 1];
+        foreach (int slot in slots)
+        {
+            Offsets[ids[slot] + 1]++;
+        }
+
+        for (int expert = 0; expert < experts; expert++)
+        {
+            Offsets[expert + 1] += Offsets[expert];
+        }
+
         RowToken = [.. slots.Select(slot => slot / topK)];
         RowWeight = [.. slots.Select(slot => weights[slot])];
         SlotRow = [.. Enumerable.Repeat(-1, ids.Length)];

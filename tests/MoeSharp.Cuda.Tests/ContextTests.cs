@@ -80,6 +80,26 @@ public sealed class ContextTests
     }
 
     [Fact]
+    public void AKernelOnFreedMemory_IsReportedAsSuch()
+    {
+        nint context = Emulated.NewContext();
+        CudaBackend backend = Emulated.Backend(new CudaOptions { Context = context });
+        Tensor x = backend.Empty(4);
+        using (Tensor kept = backend.Wrap(x.Pointer, new Shape(4), DType.Float32))
+        {
+            x.Dispose();
+            backend.Fill(kept, 1);
+            Assert.Equal(700, Assert.Throws<CudaException>(backend.Synchronize).Code);
+        }
+
+        backend.Dispose();
+        Emulated.Destroy(context);
+        Assert.Contains("use-after-free", Emulator.EmulatorControl.Report, StringComparison.Ordinal);
+        Assert.Contains("fill", Emulator.EmulatorControl.Report, StringComparison.Ordinal);
+        Emulator.EmulatorControl.Forget();
+    }
+
+    [Fact]
     public void AGraphThatFails_IsNamed()
     {
         nint context = Emulated.NewContext();

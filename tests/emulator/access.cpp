@@ -20,7 +20,7 @@ std::string what_is(uintptr_t at) {
         if (at >= base && at < base + SHARED_LIMIT) return "shared memory + " + std::to_string(at - base) + " of " + std::to_string(b->shared_bytes) + " bytes";
     }
     if (const Allocation* a = exec->memory->find(at)) return place(a, at);
-    if (const Allocation* a = exec->memory->nearest(at)) return "beside " + place(a, at);
+    if (const Allocation* a = exec->memory->nearest(at)) return "a place beside " + place(a, at);
     return "no allocation at all";
 }
 

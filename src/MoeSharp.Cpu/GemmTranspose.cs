@@ -14,8 +14,14 @@ internal static unsafe class GemmTranspose
     /// <summary>How far ahead along a line to prefetch: four squares of 16.</summary>
     private const int PrefetchDistance = 64;
 
-    /// <summary>Side of the square that <see cref="Square"/> handles here; 0 when the processor has neither instruction set.</summary>
-    public static int Side => KernelTable.Lanes == 16 && Avx512F.IsSupported ? 16 : Avx.IsSupported ? 8 : 0;
+    /// <summary>Side of the square that <see cref="Square"/> handles here: no wider than a vector of the kernels, whose neighbour it would overwrite.</summary>
+    /// <remarks>0 where there is none. A processor with AVX but not AVX2 computes with 128 bits and packs element by element.</remarks>
+    public static int Side => KernelTable.Lanes switch
+    {
+        16 when Avx512F.IsSupported => 16,
+        >= 8 when Avx.IsSupported => 8,
+        _ => 0,
+    };
 
     /// <summary>destination[k * stride + i] = lines[i][offset + k] for i and k below <see cref="Side"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -7,6 +7,8 @@ namespace MoeSharp.Conformance;
 /// <summary>The backends that every machine has, made once for the whole run.</summary>
 public sealed class BackendPool : IDisposable
 {
+    public BackendPool() => NarrowVectors.Check();
+
     /// <summary>The oracle.</summary>
     public Backend Reference { get; } = new ReferenceBackend();
 

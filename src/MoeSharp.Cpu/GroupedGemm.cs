@@ -205,9 +205,51 @@ internal sealed unsafe class GroupedGemm : IDisposable
         int endColumn = Cut(_columnTiles, _columnBlocks, columnBlock + 1);
         int thread = CpuParallel.CurrentWorker;
         Debug.Assert(thread < _parallel.Threads, "A product ran on a thread of another pool.");
+        if (endTile - firstTile == 1 && !group.A.DepthMajor && !group.B.DepthMajor)
+        {
+            Stream(group, firstTile, firstColumn, endColumn, thread);
+            return;
+        }
+
         for (int column = firstColumn; column < endColumn; column += _unitTiles)
         {
             Block(group, firstTile, endTile, column, Math.Min(column + _unitTiles, endColumn), thread);
+        }
+    }
+
+    // One tile of rows reads each weight once: its lines are followed to their end, and what is packed is used while it is in the first-level cache.
+    private void Stream(in GemmGroup group, int rowTile, int firstColumn, int endColumn, int thread)
+    {
+        int firstRow = Cut(group.Rows, group.RowTiles, rowTile), endRow = Cut(group.Rows, group.RowTiles, rowTile + 1);
+        float* a = _workspace.RowBlock(thread);
+        int start = 0;
+        do
+        {
+            int end = Math.Min(start + (GemmWorkspace.RowTiles * GemmWorkspace.Depth), group.Depth);
+            for (int k = start, i = 0; k < end; k += GemmWorkspace.Depth, i++)
+            {
+                GemmPacking.RowTile(group.A, firstRow, endRow - firstRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride));
+            }
+
+            for (int column = firstColumn; column < endColumn; column++)
+            {
+                int k = start, i = 0;
+                do
+                {
+                    int depth = Math.Min(GemmWorkspace.Depth, end - k);
+                    PackColumns(group, column, column + 1, k, depth, thread);
+                    Tiles(group, a + (i++ * _workspace.RowStride), firstRow, endRow, column, column + 1, depth, _add || k > 0, thread);
+                    k += depth;
+                }
+                while (k < end);
+            }
+
+            start = end;
+        }
+        while (start < group.Depth);
+        if (_epilogue.Kind != GemmEpilogueKind.None)
+        {
+            Finish(group, firstRow, endRow, firstColumn, endColumn);
         }
     }
 

@@ -3,6 +3,7 @@ using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using System.Text.Json;
+using MoeSharp.Cpu;
 using MoeSharp.Cuda;
 
 namespace MoeSharp.Cli;
@@ -14,6 +15,7 @@ internal static class InfoCommand
 
     private static readonly (string Name, string Meaning)[] s_variables =
     [
+        (CpuIsas.Variable, "auto, simd or avx512_bf16: what bf16 products on the CPU are made of"),
         (NativeProbe.DriverVariable, "CUDA driver library to load"),
         (NativeProbe.NvrtcVariable, "NVRTC library to load"),
         ("CUDA_PATH", "CUDA toolkit to look into"),
@@ -57,6 +59,8 @@ internal static class InfoCommand
         new[] { ("AVX-512", Avx512F.IsSupported), ("AVX2", Avx2.IsSupported), ("FMA", Fma.IsSupported), ("NEON", System.Runtime.Intrinsics.Arm.AdvSimd.IsSupported) }
             .Where(unit => unit.Item2).Select(unit => unit.Item1).DefaultIfEmpty("none"));
 
+    private static string BFloat16Unit => CpuIsas.Spelling(CpuIsas.Choose(Environment.GetEnvironmentVariable(CpuIsas.Variable)));
+
     private static void WriteText(CommandContext context, CudaInfo cuda, BackendReport backend)
     {
         TextWriter output = context.Output;
@@ -65,7 +69,7 @@ internal static class InfoCommand
             ("moe", Version),
             (".NET", RuntimeInformation.FrameworkDescription),
             ("system", $"{RuntimeInformation.OSDescription.Trim()}, {RuntimeInformation.RuntimeIdentifier}"),
-            ("processors", $"{Environment.ProcessorCount}, vector units: {VectorUnits}"),
+            ("processors", $"{Environment.ProcessorCount}, vector units: {VectorUnits}; bf16 products: {BFloat16Unit}"),
             ("memory", TextReport.Bytes(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)),
             ("backend", $"{backend.Chosen}: {backend.Reason}"),
             ("CUDA driver", cuda.Driver is null ? "none" : $"supports CUDA {cuda.Driver}"),

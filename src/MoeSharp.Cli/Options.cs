@@ -74,7 +74,7 @@ internal static class Options
 
     /// <summary><c>--dtype</c>; null when it is not given.</summary>
     public static Option<string> FloatType() =>
-        Choice("--dtype", "Type of weights and activations; bf16 needs CUDA [default: fp32].", ["fp32", "bf16"]);
+        Choice("--dtype", "Type of weights and activations; with bf16, sums and master weights stay in fp32 [default: fp32].", ["fp32", "bf16"]);
 
     /// <summary>What <c>--dtype</c> says.</summary>
     public static DType FloatType(string? text) => text == "bf16" ? DType.BFloat16 : DType.Float32;

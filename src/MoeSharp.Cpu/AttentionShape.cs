@@ -43,6 +43,6 @@ internal readonly struct AttentionShape(AttentionSpec spec)
         spec.Causal ? Math.Min(KeysIn(keyTile), FirstPosition + query + 1 - (keyTile * KeyTile)) : KeysIn(keyTile);
 
     /// <summary>Where the rows of a token-major tensor lie.</summary>
-    public unsafe HeadRows Rows(Tensor tensor, int heads, int length) =>
-        new(Operands.Floats(tensor), (nint)length * heads * spec.HeadDim, spec.HeadDim, (nint)heads * spec.HeadDim);
+    public unsafe HeadRows Rows(float* tensor, int heads, int length) =>
+        new(tensor, (nint)length * heads * spec.HeadDim, spec.HeadDim, (nint)heads * spec.HeadDim);
 }

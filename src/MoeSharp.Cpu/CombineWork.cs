@@ -20,13 +20,17 @@ internal unsafe struct CombineWork
     /// <summary>Null kinds.</summary>
     public RouterLayout Layout;
 
+    /// <summary>Whether rows, direct rows and output are bfloat16.</summary>
+    public bool Half;
+
     /// <summary>Work memory.</summary>
     public OpScratch Scratch;
 
     /// <summary>output[t] = sum of weight * rows[row] + (sum of identity weights) * direct[t]; rows unweighted when <paramref name="rowWeights"/> is null.</summary>
-    public readonly void Sum(int t, float* rows, float* direct, float* rowWeights, float* output)
+    public readonly void Sum(int t, void* rows, void* direct, float* rowWeights, void* output)
     {
         int slots = Layout.Spec.TopK, width = Operands.Width, terms = 0;
+        nint rowBytes = (nint)width * (Half ? sizeof(ushort) : sizeof(float));
         nint first = (nint)t * slots;
         nint* source = (nint*)Scratch.Thread(3L * (slots + 1));
         float* factor = (float*)(source + slots + 1);
@@ -38,7 +42,7 @@ internal unsafe struct CombineWork
             int row = SlotRow[first + k];
             if (row >= 0)
             {
-                source[terms] = (nint)(rows + ((nint)row * width));
+                source[terms] = (nint)rows + (row * rowBytes);
                 factor[terms++] = rowWeights is null ? 1f : weights[first + k];
             }
             else if (Layout.IsNull(Operands.Ids[first + k], NullKind.Identity))
@@ -50,15 +54,23 @@ internal unsafe struct CombineWork
 
         if (hasIdentity)
         {
-            source[terms] = (nint)(direct + ((nint)t * width));
+            source[terms] = (nint)direct + (t * rowBytes);
             factor[terms++] = identity;
         }
 
-        SumTerms((float**)source, factor, terms, output + ((nint)t * width), width);
+        if (Half)
+        {
+            SumTerms<BFloat16Element>((nint*)source, factor, terms, (nint)output + (t * rowBytes), width);
+        }
+        else
+        {
+            SumTerms<Float32Element>((nint*)source, factor, terms, (nint)output + (t * rowBytes), width);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void SumTerms(float** source, float* factor, int terms, float* output, int width)
+    private static void SumTerms<TElement>(nint* source, float* factor, int terms, nint output, int width)
+        where TElement : struct, IElement
     {
         const int Lanes = VectorMath.Lanes;
         int i = 0;
@@ -67,30 +79,30 @@ internal unsafe struct CombineWork
             Vector256<float> a = default, b = default, c = default, d = default;
             for (int term = 0; term < terms; term++)
             {
-                float* row = source[term] + i;
+                nint row = source[term];
                 Vector256<float> weight = Vector256.Create(factor[term]);
-                a = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row), a);
-                b = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row + Lanes), b);
-                c = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row + (2 * Lanes)), c);
-                d = Vector256.FusedMultiplyAdd(weight, Vector256.Load(row + (3 * Lanes)), d);
+                a = Vector256.FusedMultiplyAdd(weight, TElement.Load(row, i), a);
+                b = Vector256.FusedMultiplyAdd(weight, TElement.Load(row, i + Lanes), b);
+                c = Vector256.FusedMultiplyAdd(weight, TElement.Load(row, i + (2 * Lanes)), c);
+                d = Vector256.FusedMultiplyAdd(weight, TElement.Load(row, i + (3 * Lanes)), d);
             }
 
-            a.Store(output + i);
-            b.Store(output + i + Lanes);
-            c.Store(output + i + (2 * Lanes));
-            d.Store(output + i + (3 * Lanes));
+            TElement.Store(a, output, i);
+            TElement.Store(b, output, i + Lanes);
+            TElement.Store(c, output, i + (2 * Lanes));
+            TElement.Store(d, output, i + (3 * Lanes));
         }
 
         for (; i < width; i += Lanes)
         {
-            int rest = width - i;
+            int rest = Math.Min(Lanes, width - i);
             Vector256<float> a = default;
             for (int term = 0; term < terms; term++)
             {
-                a = Vector256.FusedMultiplyAdd(Vector256.Create(factor[term]), VectorMath.Load(source[term] + i, rest), a);
+                a = Vector256.FusedMultiplyAdd(Vector256.Create(factor[term]), TElement.LoadPart(source[term], i, rest), a);
             }
 
-            VectorMath.Store(a, output + i, rest);
+            TElement.StorePart(a, output, i, rest);
         }
     }
 }

@@ -11,15 +11,19 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void AttentionCore(Tensor q, Tensor k, Tensor v, AttentionSpec spec, Tensor o, Tensor logSumExp)
     {
+        using WideOperands wide = _wide;
         var shape = new AttentionShape(spec);
+
+        // Of a cache, only the keys that there are.
+        long cached = (long)spec.KeyLength * spec.KeyValueHeads * spec.HeadDim;
         float* keys = Scratch.Shared(0, AttentionPacking.TransposedLength(shape));
-        AttentionPacking.Transpose(Parallel, shape, shape.Rows(k, spec.KeyValueHeads, spec.KeyStride), keys);
-        HeadRows values = shape.Rows(v, spec.KeyValueHeads, spec.KeyStride);
+        AttentionPacking.Transpose(Parallel, shape, shape.Rows(wide.Read(k, spec.Batch, cached), spec.KeyValueHeads, spec.KeyStride), keys);
+        HeadRows values = shape.Rows(wide.Read(v, spec.Batch, cached), spec.KeyValueHeads, spec.KeyStride);
         var work = new AttentionTile
         {
-            Shape = shape, Queries = shape.Rows(q, spec.Heads, spec.QueryLength), Keys = keys,
+            Shape = shape, Queries = shape.Rows(wide.Read(q), spec.Heads, spec.QueryLength), Keys = keys,
             Values = AttentionPacking.Padded(Parallel, Scratch, 1, shape, values, spec.KeyValueHeads, spec.KeyLength),
-            Output = shape.Rows(o, spec.Heads, spec.QueryLength), LogSumExp = Operands.Floats(logSumExp), Scratch = Scratch,
+            Output = shape.Rows(wide.Write(o), spec.Heads, spec.QueryLength), LogSumExp = Operands.Floats(logSumExp), Scratch = Scratch,
         };
         Parallel.For(checked(spec.Batch * spec.Heads * shape.QueryTiles), work, static (w, index) => w.Run(index));
     }

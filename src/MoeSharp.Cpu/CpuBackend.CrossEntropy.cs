@@ -12,10 +12,11 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void CrossEntropyCore(Tensor logits, Tensor targets, Tensor losses, Tensor logSumExp, Tensor mean)
     {
+        using WideOperands wide = _wide;
         int counted = CheckTargets(targets, logits.Shape[1]);
         var work = new Operands
         {
-            A = Operands.Floats(logits), C = Operands.Floats(losses), D = Operands.Floats(logSumExp), Ids = Operands.Ints(targets),
+            A = wide.Read(logits), C = Operands.Floats(losses), D = Operands.Floats(logSumExp), Ids = Operands.Ints(targets),
             Rows = (int)logits.Shape[0], Width = (int)logits.Shape[1], Step = RowsPerChunk(logits.Shape[1]),
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -41,10 +42,11 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void CrossEntropyBackwardCore(Tensor logits, Tensor targets, Tensor logSumExp, Tensor dMean, Tensor dLogits)
     {
+        using WideOperands wide = _wide;
         int counted = CheckTargets(targets, logits.Shape[1]);
         var work = new Operands
         {
-            A = Operands.Floats(logits), B = Operands.Floats(logSumExp), C = Operands.Floats(dLogits), Ids = Operands.Ints(targets),
+            A = wide.Read(logits), B = Operands.Floats(logSumExp), C = wide.Write(dLogits), Ids = Operands.Ints(targets),
             Rows = (int)logits.Shape[0], Width = (int)logits.Shape[1], Step = RowsPerChunk(logits.Shape[1]),
             Scalar = counted == 0 ? 0f : (float)((double)*Operands.Floats(dMean) / counted),
         };

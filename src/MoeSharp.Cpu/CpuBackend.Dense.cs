@@ -25,16 +25,17 @@ public sealed unsafe partial class CpuBackend
     protected override void EmbeddingCore(Tensor table, Tensor ids, Tensor y)
     {
         CheckIds(ids, table.Shape[0]);
+        int rowBytes = (int)table.Shape[1] * table.DType.Size();
         var work = new Operands
         {
-            A = Operands.Floats(table), C = Operands.Floats(y), Ids = Operands.Ints(ids),
-            Rows = (int)ids.ElementCount, Width = (int)table.Shape[1], Step = RowsPerChunk(table.Shape[1]),
+            A = (float*)table.Pointer, C = (float*)y.Pointer, Ids = Operands.Ints(ids),
+            Rows = (int)ids.ElementCount, Width = rowBytes, Step = RowsPerChunk(table.Shape[1]),
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>
         {
             for (int t = chunk * w.Step; t < w.End(chunk); t++)
             {
-                Copy(w.A + ((nint)w.Ids[t] * w.Width), w.C + ((nint)t * w.Width), w.Width);
+                Buffer.MemoryCopy((byte*)w.A + ((nint)w.Ids[t] * w.Width), (byte*)w.C + ((nint)t * w.Width), w.Width, w.Width);
             }
         });
     }
@@ -42,10 +43,11 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void EmbeddingBackwardCore(Tensor dY, Tensor ids, Tensor dTable)
     {
+        using WideOperands wide = _wide;
         CheckIds(ids, dTable.Shape[0]);
         var work = new Operands
         {
-            A = Operands.Floats(dY), C = Operands.Floats(dTable), Ids = Operands.Ints(ids),
+            A = wide.Read(dY), C = Operands.Floats(dTable), Ids = Operands.Ints(ids),
             Rows = (int)ids.ElementCount, Width = (int)dTable.Shape[1],
         };
         Parallel.For((work.Width + ColumnsPerChunk - 1) / ColumnsPerChunk, work, static (w, chunk) =>
@@ -61,9 +63,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void RmsNormCore(Tensor x, Tensor weight, double epsilon, Tensor y, Tensor inverseRms)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(x), B = Operands.Floats(weight), C = Operands.Floats(y), D = Operands.Floats(inverseRms),
+            A = wide.Read(x), B = wide.Read(weight), C = wide.Write(y), D = Operands.Floats(inverseRms),
             Rows = (int)x.Shape[0], Width = (int)x.Shape[1], Step = RowsPerChunk(x.Shape[1]), Scalar = (float)epsilon,
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -81,10 +84,11 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void RmsNormBackwardCore(Tensor x, Tensor weight, Tensor inverseRms, Tensor dY, Tensor dX, Tensor dWeight)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(x), B = Operands.Floats(weight), C = Operands.Floats(inverseRms), D = Operands.Floats(dY),
-            E = Operands.Floats(dX), Rows = (int)x.Shape[0], Width = (int)x.Shape[1], Step = TokenChunk,
+            A = wide.Read(x), B = wide.Read(weight), C = Operands.Floats(inverseRms), D = wide.Read(dY),
+            E = wide.Write(dX), Rows = (int)x.Shape[0], Width = (int)x.Shape[1], Step = TokenChunk,
         };
         work.Partials = Scratch.Shared(0, (long)work.Chunks * work.Width);
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -103,6 +107,7 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void RopeCore(Tensor x, Tensor positions, RopeSpec rope, bool inverse, Tensor y)
     {
+        using WideOperands wide = _wide;
         if (!_ropeTables.TryGetValue(rope, out RopeTable? table))
         {
             _ropeTables[rope] = table = new RopeTable(rope);
@@ -118,7 +123,7 @@ public sealed unsafe partial class CpuBackend
         table.Reserve(highest);
         var work = new Operands
         {
-            A = Operands.Floats(x), C = Operands.Floats(y), Ids = position, Rows = rows, Width = width,
+            A = wide.Read(x), C = wide.Write(y), Ids = position, Rows = rows, Width = width,
             Step = RowsPerChunk(width), Scalar = inverse ? -1f : 1f,
         };
         Parallel.For(work.Chunks, (Work: work, Table: table, Rope: rope, Scratch), static (state, chunk) =>
@@ -155,9 +160,6 @@ public sealed unsafe partial class CpuBackend
     }
 
     private static int RowsPerChunk(long width) => (int)Math.Max(1, ElementsPerChunk / Math.Max(1, width));
-
-    private static void Copy(float* source, float* destination, int count) =>
-        Buffer.MemoryCopy(source, destination, (long)count * sizeof(float), (long)count * sizeof(float));
 
     private static void Clear(float* destination, int count) => new Span<float>(destination, count).Clear();
 

@@ -11,9 +11,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void AddCore(Tensor a, Tensor b, Tensor y)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(a), B = Operands.Floats(b), C = Operands.Floats(y), Count = y.ElementCount,
+            A = wide.Read(a), B = wide.Read(b), C = wide.Write(y), Count = y.ElementCount,
         };
         Parallel.For(FlatChunks(work.Count), work, static (w, chunk) =>
         {
@@ -29,7 +30,8 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void AxpyCore(double alpha, Tensor x, Tensor y)
     {
-        var work = new Operands { A = Operands.Floats(x), C = Operands.Floats(y), Count = y.ElementCount, Scalar = (float)alpha };
+        using WideOperands wide = _wide;
+        var work = new Operands { A = wide.Read(x), C = wide.Update(y), Count = y.ElementCount, Scalar = (float)alpha };
         Parallel.For(FlatChunks(work.Count), work, static (w, chunk) =>
         {
             long first = (long)chunk * ElementsPerChunk;
@@ -40,7 +42,8 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void ScaleCore(Tensor x, double alpha, Tensor y)
     {
-        var work = new Operands { A = Operands.Floats(x), C = Operands.Floats(y), Count = y.ElementCount, Scalar = (float)alpha };
+        using WideOperands wide = _wide;
+        var work = new Operands { A = wide.Read(x), C = wide.Write(y), Count = y.ElementCount, Scalar = (float)alpha };
         Parallel.For(FlatChunks(work.Count), work, static (w, chunk) =>
         {
             long first = (long)chunk * ElementsPerChunk;
@@ -51,7 +54,8 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void FillCore(Tensor y, double value)
     {
-        var work = new Operands { A = Operands.Floats(y), Count = y.ElementCount, Scalar = (float)value };
+        using WideOperands wide = _wide;
+        var work = new Operands { A = wide.Write(y), Count = y.ElementCount, Scalar = (float)value };
         Parallel.For(FlatChunks(work.Count), work, static (w, chunk) =>
         {
             long first = (long)chunk * ElementsPerChunk;
@@ -62,9 +66,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void AddBiasCore(Tensor x, Tensor bias, Tensor y)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(x), B = Operands.Floats(bias), C = Operands.Floats(y),
+            A = wide.Read(x), B = wide.Read(bias), C = wide.Write(y),
             Rows = (int)x.Shape[0], Width = (int)x.Shape[1], Step = RowsPerChunk(x.Shape[1]),
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -84,9 +89,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void AddBiasBackwardCore(Tensor dY, Tensor dBias)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(dY), Rows = (int)dY.Shape[0], Width = (int)dY.Shape[1], Step = TokenChunk,
+            A = wide.Read(dY), Rows = (int)dY.Shape[0], Width = (int)dY.Shape[1], Step = TokenChunk,
         };
         work.Partials = Scratch.Shared(0, (long)work.Chunks * work.Width);
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -104,9 +110,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void SwiGluCore(Tensor z, Tensor a)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(z), C = Operands.Floats(a),
+            A = wide.Read(z), C = wide.Write(a),
             Rows = (int)a.Shape[0], Width = (int)a.Shape[1], Step = RowsPerChunk(a.Shape[1]),
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -127,9 +134,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void SwiGluBackwardCore(Tensor z, Tensor dA, Tensor dZ)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(z), B = Operands.Floats(dA), C = Operands.Floats(dZ),
+            A = wide.Read(z), B = wide.Read(dA), C = wide.Write(dZ),
             Rows = (int)dA.Shape[0], Width = (int)dA.Shape[1], Step = RowsPerChunk(dA.Shape[1]),
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -155,9 +163,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void SigmoidGateCore(Tensor x, Tensor gate, Tensor y)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(x), B = Operands.Floats(gate), C = Operands.Floats(y),
+            A = wide.Read(x), B = wide.Read(gate), C = wide.Write(y),
             Rows = (int)x.Shape[0], Width = (int)x.Shape[1], Step = RowsPerChunk(x.Shape[1]),
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>
@@ -173,9 +182,10 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void SigmoidGateBackwardCore(Tensor x, Tensor gate, Tensor dY, Tensor dX, Tensor dGate)
     {
+        using WideOperands wide = _wide;
         var work = new Operands
         {
-            A = Operands.Floats(x), B = Operands.Floats(gate), C = Operands.Floats(dY), D = Operands.Floats(dX), E = Operands.Floats(dGate),
+            A = wide.Read(x), B = wide.Read(gate), C = wide.Read(dY), D = wide.Write(dX), E = wide.Write(dGate),
             Rows = (int)x.Shape[0], Width = (int)x.Shape[1], Step = RowsPerChunk(x.Shape[1]),
         };
         Parallel.For(work.Chunks, work, static (w, chunk) =>

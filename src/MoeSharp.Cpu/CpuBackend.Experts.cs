@@ -14,7 +14,7 @@ public sealed unsafe partial class CpuBackend
         int d = (int)x.Shape[1], n = (int)a.Shape[1];
         var epilogue = new ExpertEpilogue
         {
-            Kind = GemmEpilogueKind.SwiGlu, Width = n, Z = (float*)z.Pointer, A = (float*)a.Pointer,
+            Kind = GemmEpilogueKind.SwiGlu, Width = n, Z = (void*)z.Pointer, A = (void*)a.Pointer,
         };
         RowProducts(plan, x, gather: true, w1, weightsDepthMajor: false, d, n, half: n, z, epilogue);
     }
@@ -35,9 +35,9 @@ public sealed unsafe partial class CpuBackend
         {
             Kind = GemmEpilogueKind.SwiGluBackward,
             Width = n,
-            Z = (float*)z.Pointer,
-            A = (float*)weightedA.Pointer,
-            DZ = (float*)dZ.Pointer,
+            Z = (void*)z.Pointer,
+            A = (void*)weightedA.Pointer,
+            DZ = (void*)dZ.Pointer,
             RowWeight = (float*)plan.RowWeight.Pointer,
             DRowWeight = (float*)dRowWeight.Pointer,
         };
@@ -74,15 +74,15 @@ public sealed unsafe partial class CpuBackend
         var tokens = (int*)plan.RowToken.Pointer;
         nint stride = (nint)result.Shape[1], perExpert = (nint)(weights.Shape[1] * weights.Shape[2]);
         using Lock.Scope scope = _gemm.Enter();
-        _gemm.Begin(plan.Experts, columns, half, stride, add: false, epilogue);
+        _gemm.Begin(plan.Experts, columns, half, stride, result.DType, add: false, epilogue);
         for (int e = 0; e < plan.Experts; e++)
         {
             int first = offsets[e];
             var matrix = new GemmOperand
             {
-                Data = (float*)weights.Pointer + (e * perExpert), Stride = (nint)weights.Shape[2], DepthMajor = weightsDepthMajor,
+                Data = At(weights, e * perExpert), Stride = (nint)weights.Shape[2], DepthMajor = weightsDepthMajor, Reading = Stored(weights),
             };
-            float* target = (float*)result.Pointer + (first * stride);
+            void* target = At(result, first * stride);
             _gemm.Group(Rows(source, gather, tokens, first), matrix, target, offsets[e + 1] - first, depth, first);
         }
 
@@ -97,14 +97,14 @@ public sealed unsafe partial class CpuBackend
         var tokens = (int*)plan.RowToken.Pointer;
         int height = (int)gradient.Shape[1], width = (int)gradient.Shape[2];
         using Lock.Scope scope = _gemm.Enter();
-        _gemm.Begin(plan.Experts, width, 0, width, add: true, default);
+        _gemm.Begin(plan.Experts, width, 0, width, gradient.DType, add: true, default);
         for (int e = 0; e < plan.Experts; e++)
         {
             int first = offsets[e];
             GemmOperand a = Rows(left, gatherLeft, tokens, first);
             GemmOperand b = Rows(right, gatherRight, tokens, first);
             a.DepthMajor = b.DepthMajor = true;
-            float* target = (float*)gradient.Pointer + ((nint)e * height * width);
+            void* target = At(gradient, (nint)e * height * width);
             _gemm.Group(a, b, target, height, offsets[e + 1] - first, 0);
         }
 
@@ -116,9 +116,12 @@ public sealed unsafe partial class CpuBackend
         nint stride = (nint)source.Shape[1];
         return new GemmOperand
         {
-            Data = (float*)source.Pointer + (gather ? 0 : first * stride),
+            Data = At(source, gather ? 0 : first * stride),
             Stride = stride,
             Lines = gather ? tokens + first : null,
+            Reading = Stored(source),
         };
     }
+
+    private static void* At(Tensor tensor, nint element) => (byte*)tensor.Pointer + (element * tensor.DType.Size());
 }

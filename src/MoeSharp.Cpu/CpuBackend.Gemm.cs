@@ -11,11 +11,13 @@ public sealed unsafe partial class CpuBackend
     protected override void GemmCore(
         Tensor a, Tensor b, bool transposeA, bool transposeB, bool accumulate, Tensor c, int m, int n, int k)
     {
-        var left = new GemmOperand { Data = (float*)a.Pointer, Stride = transposeA ? m : k, DepthMajor = transposeA };
-        var right = new GemmOperand { Data = (float*)b.Pointer, Stride = transposeB ? k : n, DepthMajor = !transposeB };
+        var left = new GemmOperand { Data = (void*)a.Pointer, Stride = transposeA ? m : k, DepthMajor = transposeA, Reading = Stored(a) };
+        var right = new GemmOperand { Data = (void*)b.Pointer, Stride = transposeB ? k : n, DepthMajor = !transposeB, Reading = Stored(b) };
         using Lock.Scope scope = _gemm.Enter();
-        _gemm.Begin(1, n, 0, n, accumulate, default);
-        _gemm.Group(left, right, (float*)c.Pointer, m, k, 0);
+        _gemm.Begin(1, n, 0, n, c.DType, accumulate, default);
+        _gemm.Group(left, right, (void*)c.Pointer, m, k, 0);
         _gemm.Run();
     }
+
+    private static GemmReading Stored(Tensor tensor) => tensor.DType == DType.BFloat16 ? GemmReading.Widened : GemmReading.Float32;
 }

@@ -14,10 +14,11 @@ public sealed unsafe partial class CpuBackend
     /// <inheritdoc/>
     protected override void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result)
     {
+        using WideOperands wide = _wide;
         RouterLayout layout = RouterLayout.Of(spec);
         var work = new Operands
         {
-            A = Operands.Floats(logits), B = selectionBias is null ? null : Operands.Floats(selectionBias), Ids = Operands.Ints(result.Ids),
+            A = wide.Read(logits), B = selectionBias is null ? null : Operands.Floats(selectionBias), Ids = Operands.Ints(result.Ids),
             C = Operands.Floats(result.Weights), Rows = (int)logits.Shape[0], Width = layout.Columns, Step = TokenChunk,
         };
 
@@ -89,11 +90,11 @@ public sealed unsafe partial class CpuBackend
         int d = (int)y.Shape[1];
         var work = new Operands
         {
-            A = Operands.Floats(y), B = Operands.Floats(x), C = Operands.Floats(weights), D = Operands.Floats(output),
+            A = (float*)y.Pointer, B = (float*)x.Pointer, C = Operands.Floats(weights), D = (float*)output.Pointer,
             Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = RowsPerChunk((long)d * plan.TopK),
         };
         int* slotRow = Operands.Ints(plan.SlotRow);
-        var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Scratch = Scratch };
+        var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Half = FloatType == DType.BFloat16, Scratch = Scratch };
         Parallel.For(work.Chunks, state, static (state, chunk) =>
         {
             Operands w = state.Operands;
@@ -108,11 +109,12 @@ public sealed unsafe partial class CpuBackend
     protected override void ConstantExpertsCore(
         Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, RouterSpec spec, Tensor output)
     {
+        using WideOperands wide = _wide;
         int d = (int)x.Shape[1];
         var work = new Operands
         {
-            A = Operands.Floats(x), B = Operands.Floats(mix), C = Operands.Floats(constants), D = Operands.Floats(weights),
-            E = Operands.Floats(output), Ids = Operands.Ints(ids), Rows = (int)x.Shape[0], Width = d, Step = RowsPerChunk(d),
+            A = wide.Read(x), B = wide.Read(mix), C = wide.Read(constants), D = Operands.Floats(weights),
+            E = wide.Update(output), Ids = Operands.Ints(ids), Rows = (int)x.Shape[0], Width = d, Step = RowsPerChunk(d),
         };
         Parallel.For(work.Chunks, (Work: work, Layout: RouterLayout.Of(spec)), static (state, chunk) =>
         {

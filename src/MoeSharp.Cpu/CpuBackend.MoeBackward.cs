@@ -12,6 +12,7 @@ public sealed unsafe partial class CpuBackend
     protected override void GateBackwardCore(
         Tensor logits, Tensor ids, Tensor dWeights, Tensor counts, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
     {
+        using WideOperands wide = _wide;
         RouterLayout layout = RouterLayout.Of(spec);
         int tokens = (int)logits.Shape[0], columns = layout.Columns;
         float* balance = Scratch.Shared(0, columns), copies = Scratch.Shared(1, columns);
@@ -33,7 +34,7 @@ public sealed unsafe partial class CpuBackend
 
         var work = new Operands
         {
-            A = Operands.Floats(logits), B = Operands.Floats(dWeights), C = Operands.Floats(dLogits), D = balance, E = copies,
+            A = wide.Read(logits), B = Operands.Floats(dWeights), C = wide.Write(dLogits), D = balance, E = copies,
             Ids = Operands.Ints(ids), Rows = tokens, Width = columns, Step = TokenChunk,
             Scalar = (float)(2.0 * *Operands.Floats(dZLoss) / Math.Max(1, tokens)),
         };
@@ -53,17 +54,20 @@ public sealed unsafe partial class CpuBackend
     protected override void CombineBackwardCore(
         Tensor dXRows, Tensor dRowWeight, Tensor dOut, Tensor x, Tensor ids, Tensor weights, RoutingPlan plan, RouterSpec spec, Tensor dX, Tensor dWeights)
     {
+        using WideOperands wide = _wide;
         int d = (int)dXRows.Shape[1];
         var work = new Operands
         {
-            A = Operands.Floats(dXRows), B = Operands.Floats(dOut), C = Operands.Floats(x), D = Operands.Floats(dX),
+            A = (float*)dXRows.Pointer, B = (float*)dOut.Pointer, C = spec.HasIdentity ? wide.Read(x) : null, D = (float*)dX.Pointer,
             E = Operands.Floats(dRowWeight), F = Operands.Floats(weights), Partials = Operands.Floats(dWeights),
             Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = RowsPerChunk((long)d * plan.TopK),
         };
         int* slotRow = Operands.Ints(plan.SlotRow);
-        var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Scratch = Scratch };
-        Parallel.For(work.Chunks, state, static (state, chunk) =>
+        var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Half = FloatType == DType.BFloat16, Scratch = Scratch };
+        float* gradients = spec.HasIdentity ? wide.Read(dOut) : null;
+        Parallel.For(work.Chunks, (Combine: state, Gradients: (nint)gradients), static (both, chunk) =>
         {
+            CombineWork state = both.Combine;
             Operands w = state.Operands;
             int slots = state.Layout.Spec.TopK;
             for (int t = chunk * w.Step; t < w.End(chunk); t++)
@@ -73,7 +77,7 @@ public sealed unsafe partial class CpuBackend
                 {
                     nint first = (nint)t * w.Width;
                     w.Partials[slot] = state.SlotRow[slot] >= 0 ? w.E[state.SlotRow[slot]]
-                        : state.Layout.IsNull(w.Ids[slot], NullKind.Identity) ? VectorMath.Dot(w.B + first, w.C + first, w.Width)
+                        : state.Layout.IsNull(w.Ids[slot], NullKind.Identity) ? VectorMath.Dot((float*)both.Gradients + first, w.C + first, w.Width)
                         : 0f;
                 }
             }
@@ -84,12 +88,13 @@ public sealed unsafe partial class CpuBackend
     protected override void ConstantExpertsBackwardCore(
         Tensor x, Tensor mix, Tensor constants, Tensor ids, Tensor weights, Tensor dOut, RouterSpec spec, Tensor dX, Tensor dMix, Tensor dConstants, Tensor dWeights)
     {
+        using WideOperands wide = _wide;
         RouterLayout layout = RouterLayout.Of(spec);
         int d = (int)x.Shape[1], slots = spec.TopK;
         var work = new ConstantWork
         {
-            X = Operands.Floats(x), Mix = Operands.Floats(mix), Constants = Operands.Floats(constants), Weights = Operands.Floats(weights),
-            DOut = Operands.Floats(dOut), DX = Operands.Floats(dX), DMix = Operands.Floats(dMix), DConstants = Operands.Floats(dConstants),
+            X = wide.Read(x), Mix = wide.Read(mix), Constants = wide.Read(constants), Weights = Operands.Floats(weights),
+            DOut = wide.Read(dOut), DX = wide.Update(dX), DMix = wide.Write(dMix), DConstants = Operands.Floats(dConstants),
             DWeights = Operands.Floats(dWeights), Ids = Operands.Ints(ids), Layout = layout, Tokens = (int)x.Shape[0], Width = d,
             Factors = Scratch.Shared(0, x.Shape[0] * slots), Step = RowsPerChunk(d),
         };

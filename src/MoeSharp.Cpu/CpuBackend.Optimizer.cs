@@ -45,14 +45,18 @@ public sealed unsafe partial class CpuBackend
             A = Operands.Floats(gradient), B = Operands.Floats(master), C = Operands.Floats(firstMoment),
             D = Operands.Floats(secondMoment), Count = parameter.ElementCount, Scalar = *Operands.Floats(factor),
         };
-        Parallel.For(FlatChunks(work.Count), (Work: work, Step: step), static (state, chunk) =>
+        Parallel.For(FlatChunks(work.Count), (Work: work, Step: step, Rounded: (nint)(parameter.DType == DType.BFloat16 ? parameter.Pointer : 0)), static (state, chunk) =>
         {
             Operands w = state.Work;
             long first = (long)chunk * ElementsPerChunk;
             int n = (int)Math.Min(ElementsPerChunk, w.Count - first);
             UpdateAdamW(w.A + first, w.Scalar, state.Step, w.B + first, w.C + first, w.D + first, n);
+            if (state.Rounded != 0)
+            {
+                BFloat16Rows.Narrow(w.B + first, (ushort*)state.Rounded + first, n);
+            }
         });
-        if (master.Pointer != parameter.Pointer)
+        if (parameter.DType == DType.Float32 && master.Pointer != parameter.Pointer)
         {
             Buffer.MemoryCopy((void*)master.Pointer, (void*)parameter.Pointer, parameter.ByteCount, parameter.ByteCount);
         }

@@ -2,7 +2,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Cpu;
 
-/// <summary>The default backend: float32 on the host processor with SIMD, bit-identical for any number of threads.</summary>
+/// <summary>The default backend: float32 or bfloat16 on the host processor with SIMD, bit-identical for any number of threads.</summary>
 /// <remarks>
 /// <para>The problem: one op after another, each split over threads, must give the same bits on 1 or 64 threads and must not spend its
 /// time on starting threads. The choice: one pool of threads per backend (<see cref="CpuParallel"/>) that lives as long as it, and ops
@@ -12,22 +12,36 @@ namespace MoeSharp.Cpu;
 /// </remarks>
 public sealed partial class CpuBackend : Backend
 {
+    private readonly WideOperands _wide;
     private int _disposed;
 
     /// <summary>Makes a backend and starts its threads.</summary>
     /// <param name="threads">Threads to compute on, the caller included; 0 means one per processor.</param>
+    /// <param name="floatType">Float32, or BFloat16: activations and weights are stored in it, sums, statistics and master weights in Float32.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="threads"/> is negative or above 1024.</exception>
-    public CpuBackend(int threads = 0)
+    /// <exception cref="ArgumentException"><paramref name="floatType"/> is another type.</exception>
+    /// <exception cref="BackendUnavailableException">MOESHARP_CPU_ISA names an instruction set that is unknown or not here.</exception>
+    public CpuBackend(int threads = 0, DType floatType = DType.Float32)
+        : this(threads, floatType, CpuIsas.Choose(Environment.GetEnvironmentVariable(CpuIsas.Variable)))
     {
+    }
+
+    /// <summary>The same with a chosen instruction set, which this machine must have.</summary>
+    internal CpuBackend(int threads, DType floatType, CpuIsa isa)
+    {
+        Guard.That(floatType is DType.Float32 or DType.BFloat16, $"The CPU computes in Float32 or BFloat16, not in {floatType}.");
         if (threads is < 0 or > 1024)
         {
             throw new ArgumentOutOfRangeException(
                 nameof(threads), threads, $"A CPU backend takes 1..1024 threads, or 0 for one per processor, got {threads}.");
         }
 
+        FloatType = floatType;
+        Isa = isa;
         Threads = threads == 0 ? Environment.ProcessorCount : threads;
         Parallel = new CpuParallel(Threads);
-        _gemm = new GroupedGemm(Parallel);
+        _gemm = new GroupedGemm(Parallel, floatType, Isa == CpuIsa.Avx512BFloat16);
+        _wide = new WideOperands(Parallel);
     }
 
     /// <inheritdoc/>
@@ -37,10 +51,13 @@ public sealed partial class CpuBackend : Backend
     public override Device Device => Device.Cpu;
 
     /// <inheritdoc/>
-    public override DType FloatType => DType.Float32;
+    public override DType FloatType { get; }
 
     /// <summary>Number of threads that ops run on, the caller included.</summary>
     public int Threads { get; }
+
+    /// <summary>What products of bfloat16 are made of here.</summary>
+    public CpuIsa Isa { get; }
 
     /// <summary>The threads of this backend.</summary>
     internal CpuParallel Parallel { get; }

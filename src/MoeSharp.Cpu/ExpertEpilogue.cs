@@ -32,13 +32,13 @@ internal unsafe struct ExpertEpilogue
     public int Width;
 
     /// <summary>[R, 2n]: read backward, written by the product forward.</summary>
-    public float* Z;
+    public void* Z;
 
     /// <summary>[R, n]: a forward; backward dA' on entry and weightedA on return.</summary>
-    public float* A;
+    public void* A;
 
     /// <summary>[R, 2n].</summary>
-    public float* DZ;
+    public void* DZ;
 
     /// <summary>[R].</summary>
     public float* RowWeight;
@@ -49,19 +49,50 @@ internal unsafe struct ExpertEpilogue
     /// <summary>Finishes columns [first, end) of row <paramref name="row"/>.</summary>
     public readonly void Apply(nint row, int first, int end)
     {
-        float* z = Z + (row * 2 * Width);
-        float* a = A + (row * Width);
+        float* z = (float*)Z + (row * 2 * Width);
+        float* a = (float*)A + (row * Width);
         if (Kind == GemmEpilogueKind.SwiGlu)
         {
             Forward(z + first, z + Width + first, a + first, end - first);
         }
         else
         {
-            float* dz = DZ + (row * 2 * Width);
+            float* dz = (float*)DZ + (row * 2 * Width);
             float sum = Backward(
                 z + first, z + Width + first, RowWeight[row], a + first, dz + first, dz + Width + first, end - first);
             DRowWeight[row] = first == 0 ? sum : DRowWeight[row] + sum;
         }
+    }
+
+    /// <summary>The same where Z, A and DZ are bfloat16: from sums in float32, rounded once; what was stored is read as stored.</summary>
+    /// <param name="row">Row of the buffers.</param>
+    /// <param name="first">First column.</param>
+    /// <param name="end">Column behind the last.</param>
+    /// <param name="sums">Forward the gate's sums from column <paramref name="first"/> on, backward those of dA'; overwritten.</param>
+    /// <param name="up">Forward the sums of up.</param>
+    /// <param name="rows">Work memory, four times the columns.</param>
+    public readonly void ApplyRounded(nint row, int first, int end, float* sums, float* up, float* rows)
+    {
+        int count = end - first;
+        ushort* z = (ushort*)Z + (row * 2 * Width) + first, a = (ushort*)A + (row * Width) + first;
+        if (Kind == GemmEpilogueKind.SwiGlu)
+        {
+            Forward(sums, up, rows, count);
+            BFloat16Rows.Narrow(sums, z, count);
+            BFloat16Rows.Narrow(up, z + Width, count);
+            BFloat16Rows.Narrow(rows, a, count);
+            return;
+        }
+
+        float* gate = rows, upRow = rows + count, dGate = upRow + count, dUp = dGate + count;
+        ushort* dz = (ushort*)DZ + (row * 2 * Width) + first;
+        BFloat16Rows.Widen(z, gate, count);
+        BFloat16Rows.Widen(z + Width, upRow, count);
+        float sum = Backward(gate, upRow, RowWeight[row], sums, dGate, dUp, count);
+        DRowWeight[row] = first == 0 ? sum : DRowWeight[row] + sum;
+        BFloat16Rows.Narrow(dGate, dz, count);
+        BFloat16Rows.Narrow(dUp, dz + Width, count);
+        BFloat16Rows.Narrow(sums, a, count);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -1,16 +1,30 @@
 namespace MoeSharp.Cpu;
 
-/// <summary>One source matrix of a product, read in place: transposed or not, rows gathered or not.</summary>
+/// <summary>What a packed number is made of.</summary>
+internal enum GemmReading
+{
+    /// <summary>Stored float32, packed as it is.</summary>
+    Float32,
+
+    /// <summary>Stored bfloat16, packed as float32.</summary>
+    Widened,
+
+    /// <summary>Stored bfloat16, packed as pairs of neighbours in k, the lower k in the lower half.</summary>
+    Pairs,
+}
+
+/// <summary>One source matrix of a product, read in place: transposed or not, rows gathered or not, float32 or bfloat16.</summary>
 /// <remarks>
 /// "Line" is a stored row. With <see cref="DepthMajor"/> a line holds all outer indices (rows of A, columns of B) of one k;
-/// without, it holds all k of one outer index. <see cref="Lines"/>, when given, names the stored row of each line.
+/// without, it holds all k of one outer index. <see cref="Lines"/>, when given, names the stored row of each line. A "step" is what a
+/// packed number covers of k: one number, or a pair.
 /// </remarks>
 internal unsafe struct GemmOperand
 {
     /// <summary>First element.</summary>
-    public float* Data;
+    public void* Data;
 
-    /// <summary>Distance between stored rows.</summary>
+    /// <summary>Distance between stored rows, in elements.</summary>
     public nint Stride;
 
     /// <summary>Stored row of each line, or null for 0, 1, 2, ...</summary>
@@ -19,37 +33,44 @@ internal unsafe struct GemmOperand
     /// <summary>Whether lines run over k.</summary>
     public bool DepthMajor;
 
-    /// <summary>Address of a line.</summary>
-    public readonly float* Line(nint index) => Data + ((Lines == null ? index : Lines[index]) * Stride);
-}
+    /// <summary>Storage and packing.</summary>
+    public GemmReading Reading;
 
-/// <summary>One product of a grouped call: C = A B with its own row count and depth.</summary>
-internal unsafe struct GemmGroup
-{
-    /// <summary>[Rows, Depth], read through its strides.</summary>
-    public GemmOperand A;
-
-    /// <summary>[Depth, columns], read through its strides.</summary>
-    public GemmOperand B;
-
-    /// <summary>First element of the group's C.</summary>
-    public float* C;
-
-    /// <summary>Rows of C.</summary>
-    public int Rows;
-
-    /// <summary>Length of the sums.</summary>
+    /// <summary>Length of k. Even where a line of pairs runs along k.</summary>
     public int Depth;
 
-    /// <summary>Index of the first row in the buffers of the epilogue.</summary>
-    public int FirstRow;
+    /// <summary>Steps [start, start + count) of an outer index, where lines run along k: the line itself, or what staging has room for.</summary>
+    public readonly float* Steps(int outer, int start, int count, float* staging)
+    {
+        if (Reading != GemmReading.Widened)
+        {
+            return (float*)(Reading == GemmReading.Pairs ? Half(outer) : Line(outer)) + start;
+        }
 
-    /// <summary>Tiles that the rows are cut into.</summary>
-    public int RowTiles;
+        BFloat16Rows.Widen((ushort*)Half(outer) + start, staging, count);
+        return staging;
+    }
 
-    /// <summary>Work items that the row tiles are cut into.</summary>
-    public int RowBlocks;
+    /// <summary>Outer indices [first, first + count) of a step, where lines run over k.</summary>
+    public readonly float* Across(nint step, int first, int count, float* staging)
+    {
+        switch (Reading)
+        {
+            case GemmReading.Float32:
+                return Line(step) + first;
+            case GemmReading.Widened:
+                BFloat16Rows.Widen((ushort*)Half(step) + first, staging, count);
+                return staging;
+            default:
+                ushort* second = (2 * step) + 1 < Depth ? (ushort*)Half((2 * step) + 1) + first : null;
+                BFloat16Rows.Interleave((ushort*)Half(2 * step) + first, second, (uint*)staging, count);
+                return staging;
+        }
+    }
 
-    /// <summary>Number of the group's first work item.</summary>
-    public int FirstItem;
+    private readonly float* Line(nint index) => (float*)Data + (Stored(index) * Stride);
+
+    private readonly void* Half(nint index) => (ushort*)Data + (Stored(index) * Stride);
+
+    private readonly nint Stored(nint index) => Lines == null ? index : Lines[index];
 }

@@ -17,12 +17,12 @@ internal static unsafe class GemmPacking
     public const int Slack = 16;
 
     /// <summary>destination[k * rows + i] = A[first + i, start + k]: one tile of up to 14 rows.</summary>
-    public static void RowTile(in GemmOperand a, int first, int rows, int start, int depth, float* destination)
+    public static void RowTile(in GemmOperand a, int first, int rows, int start, int depth, float* destination, float* staging)
     {
         float** lines = stackalloc float*[MicroKernel.MaxRows];
         for (int i = 0; i < rows; i++)
         {
-            lines[i] = a.Line(first + i) + start;
+            lines[i] = a.Steps(first + i, start, depth, staging + (i * GemmWorkspace.Depth));
         }
 
         Transpose(lines, rows, rows, depth, destination, rows);
@@ -37,18 +37,21 @@ internal static unsafe class GemmPacking
     /// <param name="depth">Number of k.</param>
     /// <param name="destination">First tile.</param>
     /// <param name="tileStride">Distance between packed tiles.</param>
+    /// <param name="staging">Work memory of <see cref="GemmWorkspace.Staging"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void RowTiles(
-        in GemmOperand a, int* edges, int tiles, int rowCount, int start, int depth, float* destination, nint tileStride)
+        in GemmOperand a, int* edges, int tiles, int rowCount, int start, int depth, float* destination, nint tileStride, float* staging)
     {
+        int origin = edges[0], count = edges[tiles] - origin;
+        bool staged = a.Reading != GemmReading.Float32;
         for (nint k = 0; k < depth; k++)
         {
-            float* line = a.Line(start + k);
+            float* line = a.Across(start + k, origin, count, staging) - origin;
             for (int tile = 0; tile < tiles; tile++)
             {
                 int first = edges[tile], rows = edges[tile + 1] - first;
                 float* target = destination + (tile * tileStride) + (k * rows);
-                if (first + 16 <= rowCount)
+                if (staged || first + 16 <= rowCount)
                 {
                     Vector512.Load(line + first).Store(target);
                 }
@@ -68,14 +71,15 @@ internal static unsafe class GemmPacking
     /// <param name="depth">Number of k.</param>
     /// <param name="destination">First tile.</param>
     /// <param name="tileStride">Distance between packed tiles.</param>
+    /// <param name="staging">Work memory of <see cref="GemmWorkspace.Staging"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void ColumnTiles(
-        in GemmOperand b, int column, int tiles, int start, int depth, float* destination, nint tileStride)
+        in GemmOperand b, int column, int tiles, int start, int depth, float* destination, nint tileStride, float* staging)
     {
         int width = KernelTable.TileColumns;
         for (nint k = 0; k < depth; k++)
         {
-            float* source = b.Line(start + k) + column;
+            float* source = b.Across(start + k, column, tiles * width, staging);
             float* target = destination + (k * width);
             for (int tile = 0; tile < tiles; tile++)
             {
@@ -101,7 +105,7 @@ internal static unsafe class GemmPacking
     /// <summary>
     /// destination[k * 2 lanes + i] = B[start + k, column + i] for half a tile of columns; columns beyond the count are zeros.
     /// </summary>
-    public static void ColumnHalf(in GemmOperand b, int column, int columns, int start, int depth, float* destination)
+    public static void ColumnHalf(in GemmOperand b, int column, int columns, int start, int depth, float* destination, float* staging)
     {
         int lanes = KernelTable.Lanes;
         if (columns <= 0)
@@ -110,14 +114,14 @@ internal static unsafe class GemmPacking
         }
         else if (b.DepthMajor)
         {
-            Copy(b, column, columns, start, depth, destination);
+            Copy(b, column, columns, start, depth, destination, staging);
         }
         else
         {
             float** lines = stackalloc float*[16];
             for (int i = 0; i < columns; i++)
             {
-                lines[i] = b.Line(column + i) + start;
+                lines[i] = b.Steps(column + i, start, depth, staging + (i * GemmWorkspace.Depth));
             }
 
             Transpose(lines, columns, lanes, depth, destination, 2 * lanes);
@@ -151,13 +155,13 @@ internal static unsafe class GemmPacking
         }
     }
 
-    private static void Copy(in GemmOperand b, int column, int columns, int start, int depth, float* destination)
+    private static void Copy(in GemmOperand b, int column, int columns, int start, int depth, float* destination, float* staging)
     {
         int lanes = KernelTable.Lanes;
         for (nint k = 0; k < depth; k++)
         {
             float* target = destination + (k * 2 * lanes);
-            new ReadOnlySpan<float>(b.Line(start + k) + column, columns).CopyTo(new Span<float>(target, columns));
+            new ReadOnlySpan<float>(b.Across(start + k, column, columns, staging), columns).CopyTo(new Span<float>(target, columns));
             new Span<float>(target + columns, lanes - columns).Clear();
         }
     }

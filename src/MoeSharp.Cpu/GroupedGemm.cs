@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using MoeSharp.Core;
 
 namespace MoeSharp.Cpu;
 
@@ -24,6 +25,9 @@ internal sealed unsafe class GroupedGemm : IDisposable
     /// <summary>Most row tiles of a unit: from 1008 rows on, packing B is about a percent of the work.</summary>
     private const int MostRowTiles = 72;
 
+    /// <summary>How pairs of bfloat16 are multiplied.</summary>
+    private readonly bool _pairs;
+
     /// <summary>Below this many multiply-adds waking another thread costs more than it brings.</summary>
     private const long SerialBelow = 100_000;
 
@@ -39,13 +43,18 @@ internal sealed unsafe class GroupedGemm : IDisposable
     private int _unitTiles;
     private nint _stride;
     private bool _add;
+    private bool _half16;
     private ExpertEpilogue _epilogue;
 
     /// <summary>Makes the packing buffers for the threads of a pool.</summary>
-    public GroupedGemm(CpuParallel parallel)
+    /// <param name="parallel">The threads.</param>
+    /// <param name="floatType">Float32 or BFloat16: the type of operands; results are of that type or Float32.</param>
+    /// <param name="pairs">Multiply bfloat16 in pairs (<see cref="DotKernel"/>) instead of widening it.</param>
+    public GroupedGemm(CpuParallel parallel, DType floatType, bool pairs)
     {
         _parallel = parallel;
-        _workspace = new GemmWorkspace(parallel.Threads);
+        _pairs = pairs;
+        _workspace = new GemmWorkspace(parallel.Threads, floatType == DType.BFloat16);
     }
 
     /// <summary>Takes the engine for one call; the caller disposes the scope. Calls from several threads queue.</summary>
@@ -57,9 +66,10 @@ internal sealed unsafe class GroupedGemm : IDisposable
     /// <param name="columns">Columns of C; with an epilogue forward, of one half of it.</param>
     /// <param name="half">0, or the distance between two halves of C (gate and up) that tiles take equally many columns of.</param>
     /// <param name="stride">Distance between rows of C.</param>
+    /// <param name="type">Float32 or BFloat16: the type of C. Sums are kept in float32 and rounded once.</param>
     /// <param name="add">Add to C.</param>
     /// <param name="epilogue">What to do with finished rows.</param>
-    public void Begin(int groups, int columns, int half, nint stride, bool add, in ExpertEpilogue epilogue)
+    public void Begin(int groups, int columns, int half, nint stride, DType type, bool add, in ExpertEpilogue epilogue)
     {
         if (_groups.Length < groups)
         {
@@ -71,15 +81,25 @@ internal sealed unsafe class GroupedGemm : IDisposable
         _half = half;
         _stride = stride;
         _add = add;
+        _half16 = type == DType.BFloat16;
         _epilogue = epilogue;
     }
 
     /// <summary>Adds one product; one that has nothing to write is left out.</summary>
-    public void Group(in GemmOperand a, in GemmOperand b, float* c, int rows, int depth, int firstRow)
+    public void Group(in GemmOperand a, in GemmOperand b, void* c, int rows, int depth, int firstRow)
     {
         if (rows > 0 && (depth > 0 || !_add))
         {
-            _groups[_count++] = new GemmGroup { A = a, B = b, C = c, Rows = rows, Depth = depth, FirstRow = firstRow };
+            // A line of pairs that runs along k must hold whole pairs.
+            bool half = a.Reading != GemmReading.Float32;
+            bool pairs = half && _pairs && (depth % 2 == 0 || (a.DepthMajor && b.DepthMajor));
+            ref GemmGroup group = ref _groups[_count++];
+            group = new GemmGroup
+            {
+                A = a, B = b, C = c, Rows = rows, Steps = pairs ? (depth + 1) / 2 : depth, Pairs = pairs, FirstRow = firstRow,
+            };
+            group.A.Depth = group.B.Depth = depth;
+            group.A.Reading = group.B.Reading = pairs ? GemmReading.Pairs : half ? GemmReading.Widened : GemmReading.Float32;
         }
     }
 
@@ -133,12 +153,12 @@ internal sealed unsafe class GroupedGemm : IDisposable
             ref GemmGroup group = ref _groups[i];
             group.RowTiles = (group.Rows + KernelTable.TileRows - 1) / KernelTable.TileRows;
             rowTiles = Math.Max(rowTiles, group.RowTiles);
-            work += (long)group.Rows * group.Depth * _columns * (_half == 0 ? 1 : 2);
+            work += (long)group.Rows * group.Steps * _columns * (_half == 0 ? 1 : 2);
         }
 
         // A sum over columns needs all of them in one unit, cut at borders that nothing but the width decides.
         bool whole = _epilogue.Kind == GemmEpilogueKind.SwiGluBackward;
-        int tall = Math.Min(rowTiles, MostRowTiles);
+        int tall = Math.Min(rowTiles, _half16 ? GemmWorkspace.SumTiles : MostRowTiles);
         int wide = Math.Min(_columnTiles, mostColumnTiles);
         int wanted = _parallel.Threads == 1 || work < SerialBelow ? 1 : UnitsPerThread * _parallel.Threads;
         while (CountUnits(tall, whole ? _columnTiles : wide) < wanted)
@@ -222,13 +242,14 @@ internal sealed unsafe class GroupedGemm : IDisposable
     {
         int firstRow = Cut(group.Rows, group.RowTiles, rowTile), endRow = Cut(group.Rows, group.RowTiles, rowTile + 1);
         float* a = _workspace.RowBlock(thread);
+        Target target = TargetOf(group, firstRow, endRow, firstColumn, endColumn, thread);
         int start = 0;
         do
         {
-            int end = Math.Min(start + (GemmWorkspace.RowTiles * GemmWorkspace.Depth), group.Depth);
+            int end = Math.Min(start + (GemmWorkspace.RowTiles * GemmWorkspace.Depth), group.Steps);
             for (int k = start, i = 0; k < end; k += GemmWorkspace.Depth, i++)
             {
-                GemmPacking.RowTile(group.A, firstRow, endRow - firstRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride));
+                GemmPacking.RowTile(group.A, firstRow, endRow - firstRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride), _workspace.Staging(thread));
             }
 
             for (int column = firstColumn; column < endColumn; column++)
@@ -238,7 +259,7 @@ internal sealed unsafe class GroupedGemm : IDisposable
                 {
                     int depth = Math.Min(GemmWorkspace.Depth, end - k);
                     PackColumns(group, column, column + 1, k, depth, thread);
-                    Tiles(group, a + (i++ * _workspace.RowStride), firstRow, endRow, column, column + 1, depth, _add || k > 0, thread);
+                    Tiles(group, target, a + (i++ * _workspace.RowStride), firstRow, endRow, column, column + 1, depth, _add || k > 0, thread);
                     k += depth;
                 }
                 while (k < end);
@@ -246,21 +267,20 @@ internal sealed unsafe class GroupedGemm : IDisposable
 
             start = end;
         }
-        while (start < group.Depth);
-        if (_epilogue.Kind != GemmEpilogueKind.None)
-        {
-            Finish(group, firstRow, endRow, firstColumn, endColumn);
-        }
+        while (start < group.Steps);
+        Finish(group, target, firstRow, endRow, firstColumn, endColumn, thread);
     }
 
     private void Block(in GemmGroup group, int firstTile, int endTile, int firstColumn, int endColumn, int thread)
     {
         int* edges = stackalloc int[GemmWorkspace.RowTiles + 1];
+        Target target = TargetOf(
+            group, Cut(group.Rows, group.RowTiles, firstTile), Cut(group.Rows, group.RowTiles, endTile), firstColumn, endColumn, thread);
         int start = 0;
         do
         {
-            int depth = Math.Min(GemmWorkspace.Depth, group.Depth - start);
-            bool last = start + depth == group.Depth;
+            int depth = Math.Min(GemmWorkspace.Depth, group.Steps - start);
+            bool last = start + depth == group.Steps;
             PackColumns(group, firstColumn, endColumn, start, depth, thread);
             for (int tile = firstTile; tile < endTile; tile += GemmWorkspace.RowTiles)
             {
@@ -274,28 +294,55 @@ internal sealed unsafe class GroupedGemm : IDisposable
                 for (int i = 0; i < tiles; i++)
                 {
                     float* a = _workspace.RowBlock(thread) + (i * _workspace.RowStride);
-                    Tiles(group, a, edges[i], edges[i + 1], firstColumn, endColumn, depth, _add || start > 0, thread);
-                    if (last && _epilogue.Kind != GemmEpilogueKind.None)
+                    Tiles(group, target, a, edges[i], edges[i + 1], firstColumn, endColumn, depth, _add || start > 0, thread);
+                    if (last)
                     {
-                        Finish(group, edges[i], edges[i + 1], firstColumn, endColumn);
+                        Finish(group, target, edges[i], edges[i + 1], firstColumn, endColumn, thread);
                     }
                 }
             }
 
             start += depth;
         }
-        while (start < group.Depth);
+        while (start < group.Steps);
+    }
+
+    /// <summary>Where tiles of a block are summed: in C, or beside it when C is not float32; then what is added to comes along.</summary>
+    private Target TargetOf(in GemmGroup group, int firstRow, int endRow, int firstColumn, int endColumn, int thread)
+    {
+        int lanes = KernelTable.Lanes, perTile = _half == 0 ? KernelTable.TileColumns : lanes;
+        if (!_half16)
+        {
+            return new Target { C = (float*)group.C, Stride = _stride, Half = _half == 0 ? lanes : _half, UpOffset = _half };
+        }
+
+        int width = (endColumn - firstColumn) * perTile;
+        nint stride = _half == 0 ? width : 2 * width;
+        float* sums = _workspace.Accumulators(thread);
+        if (_add)
+        {
+            int first = firstColumn * perTile, count = Math.Min(endColumn * perTile, _columns) - first;
+            for (int row = firstRow; row < endRow; row++)
+            {
+                BFloat16Rows.Widen((ushort*)group.C + (row * _stride) + first, sums + ((row - firstRow) * stride), count);
+            }
+        }
+
+        return new Target
+        {
+            C = sums - (firstRow * stride) - (firstColumn * perTile), Stride = stride, Half = _half == 0 ? lanes : width, UpOffset = _half == 0 ? 0 : width,
+        };
     }
 
     private void PackColumns(in GemmGroup group, int firstColumn, int endColumn, int start, int depth, int thread)
     {
         int lanes = KernelTable.Lanes;
-        float* destination = _workspace.ColumnBlock(thread);
+        float* destination = _workspace.ColumnBlock(thread), staging = _workspace.Staging(thread);
         int tile = firstColumn;
         if (group.B.DepthMajor && _half == 0)
         {
             int whole = Math.Min(endColumn, _columns / (2 * lanes)) - tile;
-            GemmPacking.ColumnTiles(group.B, tile * 2 * lanes, whole, start, depth, destination, _workspace.ColumnStride);
+            GemmPacking.ColumnTiles(group.B, tile * 2 * lanes, whole, start, depth, destination, _workspace.ColumnStride, staging);
             destination += whole * _workspace.ColumnStride;
             tile += whole;
         }
@@ -304,8 +351,8 @@ internal sealed unsafe class GroupedGemm : IDisposable
         {
             int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
             int right = _half == 0 ? left + lanes : left;
-            GemmPacking.ColumnHalf(group.B, left, Math.Min(lanes, _columns - left), start, depth, destination);
-            GemmPacking.ColumnHalf(group.B, right + _half, Math.Min(lanes, _columns - right), start, depth, destination + lanes);
+            GemmPacking.ColumnHalf(group.B, left, Math.Min(lanes, _columns - left), start, depth, destination, staging);
+            GemmPacking.ColumnHalf(group.B, right + _half, Math.Min(lanes, _columns - right), start, depth, destination + lanes, staging);
             destination += _workspace.ColumnStride;
         }
     }
@@ -315,36 +362,35 @@ internal sealed unsafe class GroupedGemm : IDisposable
         float* destination = _workspace.RowBlock(thread);
         if (group.A.DepthMajor)
         {
-            GemmPacking.RowTiles(group.A, edges, tiles, group.Rows, start, depth, destination, _workspace.RowStride);
+            GemmPacking.RowTiles(group.A, edges, tiles, group.Rows, start, depth, destination, _workspace.RowStride, _workspace.Staging(thread));
             return;
         }
 
         for (int i = 0; i < tiles; i++)
         {
             GemmPacking.RowTile(
-                group.A, edges[i], edges[i + 1] - edges[i], start, depth, destination + (i * _workspace.RowStride));
+                group.A, edges[i], edges[i + 1] - edges[i], start, depth, destination + (i * _workspace.RowStride), _workspace.Staging(thread));
         }
     }
 
     private void Tiles(
-        in GemmGroup group, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, int thread)
+        in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, int thread)
     {
-        int lanes = KernelTable.Lanes;
-        nint half = _half == 0 ? lanes : _half;
+        int lanes = KernelTable.Lanes, rows = endRow - firstRow;
         nint ahead = _half == 0 ? 2 * lanes : lanes;
         float* b = _workspace.ColumnBlock(thread);
-        float* row = group.C + (firstRow * _stride);
-        delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void> kernel = KernelTable.ForRows(endRow - firstRow);
+        float* row = target.C + (firstRow * target.Stride);
         for (int tile = firstColumn; tile < endColumn; tile++)
         {
             int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
-            if (left + ahead <= _columns)
+            if (_half16 || left + ahead <= _columns)
             {
-                kernel(depth, a, b, row + left, _stride, half, ahead, add);
+                // Sums beside C have room for whole tiles.
+                Multiply(group.Pairs, rows, depth, a, b, row + left, target.Stride, target.Half, ahead, add);
             }
             else
             {
-                Edge(kernel, depth, a, b, row, left, endRow - firstRow, add, _workspace.EdgeTile(thread));
+                Edge(group.Pairs, depth, a, b, row, left, rows, add, _workspace.EdgeTile(thread));
             }
 
             b += _workspace.ColumnStride;
@@ -353,8 +399,7 @@ internal sealed unsafe class GroupedGemm : IDisposable
 
     // The last columns go through a full tile beside C.
     private void Edge(
-        delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void> kernel,
-        int depth, float* a, float* b, float* c, int left, int rows, bool add, float* tile)
+        bool pairs, int depth, float* a, float* b, float* c, int left, int rows, bool add, float* tile)
     {
         int lanes = KernelTable.Lanes;
         int right = _half == 0 ? left + lanes : left;
@@ -371,7 +416,7 @@ internal sealed unsafe class GroupedGemm : IDisposable
             }
         }
 
-        kernel(depth, a, b, tile, 2 * lanes, lanes, 0, add);
+        Multiply(pairs, rows, depth, a, b, tile, 2 * lanes, lanes, 0, add);
         for (int i = 0; i < rows; i++)
         {
             float* target = c + (i * _stride);
@@ -380,14 +425,59 @@ internal sealed unsafe class GroupedGemm : IDisposable
         }
     }
 
-    private void Finish(in GemmGroup group, int firstRow, int endRow, int firstColumn, int endColumn)
+    private static void Multiply(bool pairs, int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
+    {
+        if (pairs)
+        {
+            DotKernel.Run(rows, depth, a, b, c, stride, half, add);
+        }
+        else
+        {
+            KernelTable.ForRows(rows)(depth, a, b, c, stride, half, ahead, add);
+        }
+    }
+
+    private void Finish(in GemmGroup group, in Target target, int firstRow, int endRow, int firstColumn, int endColumn, int thread)
     {
         int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
         int first = firstColumn * perTile;
         int end = Math.Min(endColumn * perTile, _columns);
         for (int row = firstRow; row < endRow; row++)
         {
-            _epilogue.Apply((nint)group.FirstRow + row, first, end);
+            nint epilogueRow = (nint)group.FirstRow + row;
+            if (!_half16)
+            {
+                if (_epilogue.Kind == GemmEpilogueKind.None)
+                {
+                    return;
+                }
+
+                _epilogue.Apply(epilogueRow, first, end);
+                continue;
+            }
+
+            float* sums = target.C + (row * target.Stride) + first;
+            if (_epilogue.Kind == GemmEpilogueKind.None)
+            {
+                BFloat16Rows.Narrow(sums, (ushort*)group.C + (row * _stride) + first, end - first);
+            }
+            else
+            {
+                _epilogue.ApplyRounded(epilogueRow, first, end, sums, sums + target.UpOffset, _workspace.EpilogueRows(thread));
+            }
         }
+    }
+
+    /// <summary>Where the tiles of a block are written; addresses count from row 0 and column 0 of the group.</summary>
+    private struct Target
+    {
+        public float* C;
+        public nint Stride;
+
+        /// <summary>Distance between the two vectors of a tile.</summary>
+        public nint Half;
+
+        /// <summary>Distance between gate and up.</summary>
+        public nint UpOffset;
     }
 }

@@ -107,12 +107,7 @@ public sealed class Engine : IDisposable
 
     private static Engine Cpu(EngineOptions options, string reason, IReadOnlyList<ProbeAttempt> attempts)
     {
-        if (options.FloatType != DType.Float32)
-        {
-            throw new BackendUnavailableException($"The CPU computes in Float32, not in {options.FloatType}; that takes CUDA. Chosen was the CPU because: {reason}");
-        }
-
-        var backend = new CpuBackend(options.Threads);
+        var backend = new CpuBackend(options.Threads, options.FloatType);
         return new Engine(backend, new BackendReport(options.Device, backend.Name, reason, attempts));
     }
 }

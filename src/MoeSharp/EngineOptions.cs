@@ -8,7 +8,7 @@ public sealed record EngineOptions
     /// <summary><c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>. <c>auto</c> takes CUDA where it works, else the CPU; a named device is used or refused, never replaced.</summary>
     public string Device { get; init; } = "auto";
 
-    /// <summary>Type of activations and weights: Float32, or BFloat16 on CUDA, where sums, statistics and master weights stay in Float32.</summary>
+    /// <summary>Type of activations and weights: Float32, or BFloat16, where sums, statistics and master weights stay in Float32.</summary>
     public DType FloatType { get; init; } = DType.Float32;
 
     /// <summary>Threads of the CPU backend; 0 means one per processor. Results do not depend on it.</summary>

@@ -15,6 +15,12 @@ public sealed class BackendPool : IDisposable
     /// <summary>The CPU backend with as many threads as there are processors.</summary>
     public Backend Cpu { get; } = new CpuBackend();
 
+    /// <summary>The same in bfloat16.</summary>
+    public Backend Cpu16 { get; } = new CpuBackend(floatType: DType.BFloat16);
+
+    /// <summary>The same, without the processor's instructions for bfloat16.</summary>
+    public Backend Cpu16Simd { get; } = new CpuBackend(0, DType.BFloat16, CpuIsa.Simd);
+
     /// <summary>CUDA, on the emulator or a device; made when first used.</summary>
     public CudaPool Cuda { get; } = new();
 
@@ -23,5 +29,7 @@ public sealed class BackendPool : IDisposable
         Cuda.Dispose();
         Reference.Dispose();
         Cpu.Dispose();
+        Cpu16.Dispose();
+        Cpu16Simd.Dispose();
     }
 }

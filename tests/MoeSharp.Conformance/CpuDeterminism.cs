@@ -5,7 +5,7 @@ using Xunit;
 namespace MoeSharp.Conformance;
 
 /// <summary>The CPU backend gives the same bits for any number of threads, and in every run.</summary>
-public abstract class CpuDeterminism<TCatalog>
+public abstract class CpuDeterminism<TCatalog>(DType type = DType.Float32)
     where TCatalog : ICatalog
 {
     /// <summary>Names of the cases.</summary>
@@ -24,9 +24,9 @@ public abstract class CpuDeterminism<TCatalog>
     }
 
     /// <summary>Two runs on a backend of its own.</summary>
-    private static string[] Hashes(OpCase op, int threads)
+    private string[] Hashes(OpCase op, int threads)
     {
-        using Backend backend = new CpuBackend(threads);
+        using Backend backend = new CpuBackend(threads, type);
         return [op.RunOn(backend, Poison.Loud).Hash(), op.RunOn(backend, Poison.Loud).Hash()];
     }
 }
@@ -46,5 +46,13 @@ public sealed class DispatchDeterminism : CpuDeterminism<DispatchCases>;
 public sealed class ExpertDeterminism : CpuDeterminism<ExpertCases>;
 
 public sealed class CombineDeterminism : CpuDeterminism<CombineCases>;
+
+public sealed class GemmDeterminism16() : CpuDeterminism<GemmCases>(DType.BFloat16);
+
+public sealed class AttentionDeterminism16() : CpuDeterminism<AttentionCases>(DType.BFloat16);
+
+public sealed class ExpertDeterminism16() : CpuDeterminism<ExpertCases>(DType.BFloat16);
+
+public sealed class CombineDeterminism16() : CpuDeterminism<CombineCases>(DType.BFloat16);
 
 public sealed class OptimizerDeterminism : CpuDeterminism<OptimizerCases>;

@@ -58,3 +58,5 @@ public sealed class DispatchRulesOnReference(BackendPool pool) : DispatchRules(p
 
 /// <summary>Dispatch of the CPU backend.</summary>
 public sealed class DispatchRulesOnCpu(BackendPool pool) : DispatchRules(pool.Cpu);
+
+public sealed class DispatchRulesOnCpu16(BackendPool pool) : DispatchRules(pool.Cpu16);

@@ -185,3 +185,5 @@ public sealed class GateRulesOnReference(BackendPool pool) : GateRules(pool.Refe
 
 /// <summary>The CPU backend follows the rules.</summary>
 public sealed class GateRulesOnCpu(BackendPool pool) : GateRules(pool.Cpu);
+
+public sealed class GateRulesOnCpu16(BackendPool pool) : GateRules(pool.Cpu16);

@@ -88,3 +88,5 @@ public sealed class NullInvarianceOnReference(BackendPool pool) : NullInvariance
 
 /// <summary>Null invariance of the CPU backend.</summary>
 public sealed class NullInvarianceOnCpu(BackendPool pool) : NullInvariance(pool.Cpu);
+
+public sealed class NullInvarianceOnCpu16(BackendPool pool) : NullInvariance(pool.Cpu16);

@@ -1,0 +1,50 @@
+using System.Runtime.Intrinsics;
+using MoeSharp.Core;
+
+namespace MoeSharp.Cpu;
+
+/// <summary>What products of bfloat16 are made of. Products of float32 use the widest vectors that the runtime has.</summary>
+public enum CpuIsa
+{
+    /// <summary>Bfloat16 is widened to float32 while it is packed, and multiplied like it: any processor.</summary>
+    Simd,
+
+    /// <summary>Pairs of bfloat16 are multiplied by vdpbf16ps: Linux on x86-64 with AVX512-BF16.</summary>
+    Avx512BFloat16,
+}
+
+/// <summary>Chooses the instruction set for products of bfloat16, and names it.</summary>
+public static class CpuIsas
+{
+    /// <summary>Environment variable that forces a choice.</summary>
+    public const string Variable = "MOESHARP_CPU_ISA";
+
+    /// <summary>The name that <see cref="Choose"/> takes.</summary>
+    public static string Spelling(CpuIsa isa) => isa == CpuIsa.Avx512BFloat16 ? "avx512_bf16" : "simd";
+
+    /// <summary>The best one here, or the one that is asked for.</summary>
+    /// <param name="asked">auto, simd or avx512_bf16; null and the empty text mean auto.</param>
+    /// <exception cref="BackendUnavailableException">The name is unknown, or this machine does not have it.</exception>
+    public static CpuIsa Choose(string? asked)
+    {
+        switch (asked?.Trim().ToLowerInvariant())
+        {
+            case null or "" or "auto":
+                return DotKernel.IsSupported ? CpuIsa.Avx512BFloat16 : CpuIsa.Simd;
+            case "simd":
+                return CpuIsa.Simd;
+            case "avx512_bf16" when DotKernel.IsSupported:
+                return CpuIsa.Avx512BFloat16;
+            case "avx512_bf16":
+                throw new BackendUnavailableException(
+                    $"{Variable}=avx512_bf16, but here {Missing()}. Use {Variable}=auto.");
+            default:
+                throw new BackendUnavailableException($"{Variable}='{asked}' is not an instruction set; use auto, simd or avx512_bf16.");
+        }
+    }
+
+    private static string Missing() =>
+        !ExecutablePage.IsSupported ? "is no Linux on x86-64, which its code is written for"
+        : !Vector512.IsHardwareAccelerated ? "512-bit vectors are off or absent"
+        : "the processor lacks AVX512-BF16, or the system forbids executable memory";
+}

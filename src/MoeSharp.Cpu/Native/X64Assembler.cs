@@ -1,0 +1,189 @@
+using System.Buffers.Binary;
+
+namespace MoeSharp.Cpu;
+
+/// <summary>A general register of x86-64, by its number.</summary>
+internal enum Register
+{
+    /// <summary>Accumulator.</summary>
+    Rax = 0,
+
+    /// <summary>Counter.</summary>
+    Rcx = 1,
+
+    /// <summary>Data.</summary>
+    Rdx = 2,
+
+    /// <summary>Second argument of a call.</summary>
+    Rsi = 6,
+
+    /// <summary>First argument of a call.</summary>
+    Rdi = 7,
+
+    /// <summary>Free for a callee.</summary>
+    R8 = 8,
+
+    /// <summary>Free for a callee.</summary>
+    R9 = 9,
+
+    /// <summary>Free for a callee.</summary>
+    R10 = 10,
+
+    /// <summary>Free for a callee.</summary>
+    R11 = 11,
+}
+
+/// <summary>Writes the few x86-64 instructions that the kernels for bfloat16 are made of.</summary>
+/// <remarks>
+/// The problem: the dot-product and tile instructions for bfloat16 have no intrinsics in this runtime. The choice: an assembler of just the
+/// instructions used, each one line with the encoding that the processor manuals print, always with 32-bit displacements, so there is one
+/// form to test. Sources: Intel SDM volume 2 (EVEX and VEX prefixes, 2.6 to 2.7), AMD64 APM volume 4.
+/// </remarks>
+internal sealed class X64Assembler
+{
+    private readonly List<byte> _code = [];
+
+    /// <summary>Bytes so far.</summary>
+    public int Position => _code.Count;
+
+    /// <summary>The code.</summary>
+    public byte[] ToArray() => [.. _code];
+
+    /// <summary>to = memory[from + offset], 64 bits.</summary>
+    public void Load(Register to, Register from, int offset)
+    {
+        Emit((byte)(0x48 | High(to, 2) | High(from, 0)), 0x8B);
+        Memory((int)to, from, offset);
+    }
+
+    /// <summary>to += from.</summary>
+    public void Add(Register to, Register from) => Emit((byte)(0x48 | High(from, 2) | High(to, 0)), 0x01, Direct((int)from, (int)to));
+
+    /// <summary>to += value.</summary>
+    public void Add(Register to, int value)
+    {
+        Emit((byte)(0x48 | High(to, 0)), 0x81, Direct(0, (int)to));
+        Number(value);
+    }
+
+    /// <summary>Subtracts one and sets the flags.</summary>
+    public void Decrement(Register register) => Emit((byte)(0x48 | High(register, 0)), 0xFF, Direct(1, (int)register));
+
+    /// <summary>Sets the zero flag when the register is 0.</summary>
+    public void Test(Register register) => Emit((byte)(0x48 | High(register, 2) | High(register, 0)), 0x85, Direct((int)register, (int)register));
+
+    /// <summary>Jumps back when the last result was not 0.</summary>
+    public void JumpIfNotZero(int position)
+    {
+        Emit(0x0F, 0x85);
+        Number(position - (Position + 4));
+    }
+
+    /// <summary>Jumps forward when the last result was 0; give the value to <see cref="Here"/> at the place.</summary>
+    public int JumpIfZero()
+    {
+        Emit(0x0F, 0x84);
+        Number(0);
+        return Position;
+    }
+
+    /// <summary>Jumps forward; give the value to <see cref="Here"/> at the place.</summary>
+    public int Jump()
+    {
+        Emit(0xE9);
+        Number(0);
+        return Position;
+    }
+
+    /// <summary>The place that a forward jump leads to.</summary>
+    public void Here(int jump)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, Position - jump);
+        for (int i = 0; i < 4; i++)
+        {
+            _code[jump - 4 + i] = bytes[i];
+        }
+    }
+
+    /// <summary>Asks for a cache line in the first-level cache.</summary>
+    public void Prefetch(Register from, int offset)
+    {
+        if (from >= Register.R8)
+        {
+            Emit(0x41);
+        }
+
+        Emit(0x0F, 0x18);
+        Memory(1, from, offset);
+    }
+
+    /// <summary>Returns.</summary>
+    public void Return() => Emit(0xC3);
+
+    /// <summary>vector = 0.</summary>
+    public void Zero(int vector) => Vector(0x01, 0x01, 0xEF, vector, vector, vector);
+
+    /// <summary>vector = memory, 16 floats: vmovups.</summary>
+    public void LoadVector(int vector, Register from, int offset) => Vector(0x01, 0x00, 0x10, vector, 0, from, offset, 64);
+
+    /// <summary>memory = vector, 16 floats: vmovups.</summary>
+    public void StoreVector(int vector, Register to, int offset) => Vector(0x01, 0x00, 0x11, vector, 0, to, offset, 64);
+
+    /// <summary>All lanes = one 32-bit number in memory: vbroadcastss.</summary>
+    public void Broadcast(int vector, Register from, int offset) => Vector(0x02, 0x01, 0x18, vector, 0, from, offset, 4);
+
+    /// <summary>sum[i] += a[2i] b[2i] + a[2i+1] b[2i+1] over pairs of bfloat16: vdpbf16ps.</summary>
+    public void DotPairs(int sum, int a, int b) => Vector(0x02, 0x02, 0x52, sum, a, b);
+
+    private static int High(Register register, int bit) => (int)register >> 3 << bit;
+
+    private static byte Direct(int register, int other) => (byte)(0xC0 | ((register & 7) << 3) | (other & 7));
+
+    // EVEX with 512 bits, three registers. Map 1 is 0F, 2 is 0F38; prefix 1 is 66, 2 is F3.
+    private void Vector(int map, int prefix, byte opcode, int to, int first, int second)
+    {
+        Emit(
+            0x62,
+            (byte)(((~to & 8) << 4) | ((~second & 16) << 2) | ((~second & 8) << 2) | (~to & 16) | map),
+            (byte)(((~first & 15) << 3) | 4 | prefix),
+            (byte)(0x40 | ((~first & 16) >> 1)),
+            opcode,
+            Direct(to, second));
+    }
+
+    // EVEX with 512 bits and a memory operand; short displacements count in units of the access.
+    private void Vector(int map, int prefix, byte opcode, int to, int first, Register from, int offset, int unit)
+    {
+        Emit(
+            0x62,
+            (byte)(((~to & 8) << 4) | 0x40 | ((~(int)from & 8) << 2) | (~to & 16) | map),
+            (byte)(((~first & 15) << 3) | 4 | prefix),
+            (byte)(0x40 | ((~first & 16) >> 1)),
+            opcode);
+        if (offset % unit == 0 && offset / unit is >= -128 and < 128)
+        {
+            Emit((byte)(0x40 | ((to & 7) << 3) | ((int)from & 7)), (byte)(sbyte)(offset / unit));
+        }
+        else
+        {
+            Memory(to, from, offset);
+        }
+    }
+
+    // A base register and a 32-bit displacement. The stack pointer and its twin R12 would need another byte; neither is in the enum.
+    private void Memory(int register, Register from, int offset)
+    {
+        Emit((byte)(0x80 | ((register & 7) << 3) | ((int)from & 7)));
+        Number(offset);
+    }
+
+    private void Number(int value)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, value);
+        Emit(bytes);
+    }
+
+    private void Emit(params ReadOnlySpan<byte> bytes) => _code.AddRange(bytes);
+}

@@ -14,7 +14,7 @@ namespace {
 struct Router {
     NullGroups nulls;
     int experts, columns, topk, score, renormalize, bias_kind, groups, groups_kept, group_score, shared_logit;
-    float epsilon, scale;
+    float epsilon, scale, threshold;
 
     __device__ __forceinline__ int copies(int column) const { return nulls.copies_of(column, experts, shared_logit); }
 };
@@ -171,13 +171,26 @@ __device__ __forceinline__ void choose(const Router& r, const Work& work, int la
     __syncwarp();
 }
 
-// Ids, combine weights and counts of a token. Normalised softmax weights come from the chosen logits alone and every sum runs in rank
+// Slots that a token fills: all K, or the ranks before which the probabilities, added in rank order, are below the threshold. A NaN is
+// below nothing, so it ends them.
+__device__ __forceinline__ int filled_slots(const Router& r, const Work& work) {
+    if (r.threshold >= 1.0f) {
+        return r.topk;
+    }
+    int filled = 1;
+    for (float mass = work.scores[work.columns[0]]; filled < r.topk && mass < r.threshold; filled++) {
+        mass += work.scores[work.columns[filled]];
+    }
+    return filled;
+}
+
+// Ids, combine weights and counts of a token; the slots behind the filled ones are empty. Normalised softmax weights come from the chosen logits alone and every sum runs in rank
 // order over the slots that take part, so a token with null slots gets the bits of a router without them.
 __device__ __forceinline__ void write_token(
-    const Router& r, const Work& work, const Float* logits, int* ids, float* weights, int* counts, int lane) {
+    const Router& r, const Work& work, const Float* logits, int* ids, float* weights, int* counts, int filled, int lane) {
     const bool exponential = r.score == SCORE_SOFTMAX && r.renormalize != RENORMALIZE_NONE;
     float largest = Max::identity();
-    for (int k = lane; k < r.topk; k += 32) {
+    for (int k = lane; k < filled; k += 32) {
         const int column = work.columns[k];
         const bool included = takes_part(work.kinds[k], r.renormalize);
         const float value = exponential ? to_float(logits[column]) : work.scores[column];
@@ -188,7 +201,7 @@ __device__ __forceinline__ void write_token(
     }
     if (exponential) {
         largest = reduce_warp<Max>(largest);
-        for (int k = lane; k < r.topk; k += 32) {
+        for (int k = lane; k < filled; k += 32) {
             work.values[k] = takes_part(work.kinds[k], r.renormalize) ? expf(work.values[k] - largest) : 0.0f;
         }
     }
@@ -196,13 +209,17 @@ __device__ __forceinline__ void write_token(
     float divisor = 1.0f;
     if (r.renormalize != RENORMALIZE_NONE) {
         divisor = 0.0f;
-        for (int k = 0; k < r.topk; k++) {
+        for (int k = 0; k < filled; k++) {
             divisor += work.values[k];
         }
         divisor += exponential ? 0.0f : r.epsilon;
     }
-    for (int k = lane; k < r.topk; k += 32) {
+    for (int k = lane; k < filled; k += 32) {
         weights[k] = work.kinds[k] == NULL_ZERO ? 0.0f : r.scale * (work.values[k] / divisor);
+    }
+    for (int k = filled + lane; k < r.topk; k += 32) {
+        ids[k] = -1 - r.nulls.slots();
+        weights[k] = 0.0f;
     }
     __syncwarp();
 }
@@ -210,23 +227,25 @@ __device__ __forceinline__ void write_token(
 }  // namespace
 
 // ids, weights [T,K]; chunk_counts [chunks,E]; partials [chunks, 1 + C]: sum of squared logsumexps, then of probabilities;
-// null_counts [chunks, C - E]. Blocks are 1 to 32 warps; shared memory: 32 + C words, and per warp 3 C + 4 K + groups words.
+// null_counts [chunks, C - E]; top_counts [chunks, C] or null: slots of rank 1. A threshold of 1 fills all slots. Blocks are 1 to 32
+// warps; shared memory: 32 + C words, C more for top counts, and per warp 3 C + 4 K + groups words.
 extern "C" __global__ void __launch_bounds__(1024, 1) gate(
-    const Float* logits, const float* bias, int* ids, float* weights, int* chunk_counts, float* partials, int* null_counts, int tokens,
-    int experts, int columns, int topk, int score, int renormalize, float epsilon, float scale, int bias_kind, int groups,
-    int groups_kept, int group_score, int shared_logit, NULL_GROUP_PARAMETERS) {
+    const Float* logits, const float* bias, int* ids, float* weights, int* chunk_counts, float* partials, int* null_counts,
+    int* top_counts, int tokens, int experts, int columns, int topk, int score, int renormalize, float epsilon, float scale,
+    int bias_kind, int groups, int groups_kept, int group_score, float threshold, int shared_logit, NULL_GROUP_PARAMETERS) {
     DYNAMIC_SHARED(shared);
     const Router r = {NULL_GROUPS, experts, columns, topk, score, renormalize, bias_kind, groups, groups_kept, group_score,
-                      shared_logit, epsilon, scale};
+                      shared_logit, epsilon, scale, threshold};
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     float* squares = reinterpret_cast<float*>(shared);
     int* counts = reinterpret_cast<int*>(squares + 32);
     const int stride = 3 * columns + 4 * topk + groups;
-    float* first_sums = squares + 32 + columns + 2 * columns;
-    const Work work(squares + 32 + columns + warp * stride, r);
+    const int counted = top_counts != nullptr ? 2 * columns : columns;
+    float* first_sums = squares + 32 + counted + 2 * columns;
+    const Work work(squares + 32 + counted + warp * stride, r);
     const int chunks = (tokens + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
     for (int chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
-        for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+        for (int c = threadIdx.x; c < counted; c += blockDim.x) {
             counts[c] = 0;
         }
         for (int c = lane; c < columns; c += 32) {
@@ -244,7 +263,10 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate(
                 mask_groups(r, work, lane);
             }
             choose(r, work, lane);
-            write_token(r, work, row, ids + first, weights + first, counts, lane);
+            if (top_counts != nullptr && lane == 0) {
+                atomicAdd(&counts[columns + work.columns[0]], 1);
+            }
+            write_token(r, work, row, ids + first, weights + first, counts, filled_slots(r, work), lane);
         }
         if (lane == 0) {
             squares[warp] = square;
@@ -257,6 +279,9 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate(
                 sum += first_sums[w * stride + c];
             }
             partial[1 + c] = sum;
+            if (top_counts != nullptr) {
+                top_counts[static_cast<long long>(chunk) * columns + c] = counts[columns + c];
+            }
             if (c < experts) {
                 chunk_counts[static_cast<long long>(chunk) * experts + c] = counts[c];
             } else {
@@ -286,44 +311,55 @@ __device__ __forceinline__ double sum_warp(double x) {
 
 }  // namespace
 
-// Chunks to totals, in double: counts [C], probability_sums [C], balance_loss [1], z_loss [1]. One block of 32 warps: a warp adds every
-// 32nd chunk for 32 columns at a time, then warp 0 adds the warps. Shared memory: 1024 doubles and 1024 integers.
+// Chunks to totals, in double: counts [C], top_counts [C] or null, probability_sums [C], balance_loss [1], z_loss [1]. The load of a slot is
+// its top count where there are any, else its count. One block of 32 warps: a warp adds every 32nd chunk for 32 columns at a time,
+// then warp 0 adds the warps. Shared memory: 1024 doubles and 2048 integers.
 extern "C" __global__ void __launch_bounds__(1024, 1) gate_finish(
-    const float* partials, const int* null_counts, const int* chunk_counts, int* counts, float* probability_sums, float* balance_loss,
-    float* z_loss, int tokens, int experts, int columns, int topk, int average, int shared_logit, NULL_GROUP_PARAMETERS) {
+    const float* partials, const int* null_counts, const int* chunk_counts, const int* top_chunks, int* counts, int* top_counts,
+    float* probability_sums, float* balance_loss, float* z_loss, int tokens, int experts, int columns, int average, int shared_logit, NULL_GROUP_PARAMETERS) {
     DYNAMIC_SHARED(shared);
     const NullGroups nulls = NULL_GROUPS;
     double* warp_sums = reinterpret_cast<double*>(shared);
     int* warp_counts = reinterpret_cast<int*>(warp_sums + 1024);
+    int* warp_tops = warp_counts + 1024;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int chunks = (tokens + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
-    double loads = 0.0, null_probability = 0.0, null_count = 0.0;
+    double loads = 0.0, all_loads = 0.0, null_probability = 0.0, null_load = 0.0;
     for (int first = 0; first < columns; first += 32) {
         const int c = first + lane;
         double sum = 0.0;
-        int count = 0;
+        int count = 0, top = 0;
         for (int chunk = warp; c < columns && chunk < chunks; chunk += 32) {
             sum += partials[static_cast<long long>(chunk) * (1 + columns) + 1 + c];
             count += c < experts ? chunk_counts[static_cast<long long>(chunk) * experts + c]
                                  : null_counts[static_cast<long long>(chunk) * (columns - experts) + c - experts];
+            top += top_chunks != nullptr ? top_chunks[static_cast<long long>(chunk) * columns + c] : 0;
         }
         warp_sums[threadIdx.x] = sum;
         warp_counts[threadIdx.x] = count;
+        warp_tops[threadIdx.x] = top;
         __syncthreads();
         if (warp == 0 && c < columns) {
             for (int w = 1; w < 32; w++) {
                 sum += warp_sums[32 * w + lane];
                 count += warp_counts[32 * w + lane];
+                top += warp_tops[32 * w + lane];
             }
             counts[c] = count;
             probability_sums[c] = static_cast<float>(sum);
+            int load = count;
+            if (top_chunks != nullptr) {
+                top_counts[c] = top;
+                load = top;
+            }
+            all_loads += load;
             if (c >= experts) {
-                null_count += count;
+                null_load += load;
             }
             if (c >= experts && average) {
                 null_probability += nulls.copies_of(c, experts, shared_logit) * sum;
             } else {
-                loads += count * sum;
+                loads += load * sum;
             }
         }
         __syncthreads();
@@ -336,13 +372,14 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate_finish(
         squares = sum_warp(squares);
         loads = sum_warp(loads);
         null_probability = sum_warp(null_probability);
-        null_count = sum_warp(null_count);
+        null_load = sum_warp(null_load);
+        all_loads = sum_warp(all_loads);
         if (lane == 0) {
             // Null slots of equal load: each has its share of all null counts.
             const int null_slots = nulls.slots();
-            const double balance = loads + (null_slots > 0 ? null_probability * null_count / null_slots : 0.0);
-            const double slots = tokens > 0 ? static_cast<double>(tokens) * topk : 1.0, rows = tokens > 0 ? tokens : 1.0;
-            *balance_loss = static_cast<float>((experts + null_slots) * (balance / slots) / rows);
+            const double balance = loads + (null_slots > 0 ? null_probability * null_load / null_slots : 0.0);
+            const double rows = tokens > 0 ? tokens : 1.0;
+            *balance_loss = static_cast<float>((experts + null_slots) * (balance / fmax(1.0, all_loads)) / rows);
             *z_loss = static_cast<float>(squares / rows);
         }
     }

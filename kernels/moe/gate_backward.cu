@@ -1,7 +1,7 @@
 // Gradients of combine weights, balance loss and z-loss, to the router logits.
 //
 // The problem: three gradients meet in every logit, and several slots of a token may read one column. The choice: a warp per token. The
-// choice of slots and the counts are constants, so with G_c the gradient of the probability of one copy of column c, times the copies
+// choice of slots and the loads are constants, so with G_c the gradient of the probability of one copy of column c, times the copies
 // that have it, softmax gives p_c (G_c - copies_c sum p G), one formula for raw weights and balance loss; the z-loss adds
 // 2 lse copies_c p_c / T. Normalised softmax weights are a softmax over the chosen slots that take part, so their gradient touches those
 // columns alone: a zero null gets exactly zero, and so does a token with one slot left, because g - 1 g is. What the slots of a
@@ -39,21 +39,21 @@ struct Work {
 // Load that the balance loss takes for every column, times what does not depend on the column: the gradient of the probability of one
 // copy, copies together. The same for all tokens. Ends with a barrier.
 __device__ __forceinline__ void balance_gradients(
-    const Router& r, const int* counts, float d_balance, int tokens, int average, int* null_count, float* balance) {
-    if (threadIdx.x == 0) {
-        *null_count = 0;
+    const Router& r, const int* loads, float d_balance, int tokens, int average, int* sums, float* balance) {
+    if (threadIdx.x < 2) {
+        sums[threadIdx.x] = 0;
     }
     __syncthreads();
-    for (int c = r.experts + static_cast<int>(threadIdx.x); c < r.columns; c += blockDim.x) {
-        atomicAdd(null_count, counts[c]);
+    for (int c = threadIdx.x; c < r.columns; c += blockDim.x) {
+        atomicAdd(&sums[c < r.experts ? 0 : 1], loads[c]);
     }
     __syncthreads();
     const int null_slots = r.nulls.slots();
     const float per_slot = static_cast<float>(
-        (r.experts + null_slots) * static_cast<double>(d_balance) / tokens / (static_cast<double>(tokens) * r.topk));
-    const float mean = null_slots > 0 ? static_cast<float>(*null_count) / static_cast<float>(null_slots) : 0.0f;
+        (r.experts + null_slots) * static_cast<double>(d_balance) / tokens / fmax(1.0, static_cast<double>(sums[0]) + sums[1]));
+    const float mean = null_slots > 0 ? static_cast<float>(sums[1]) / static_cast<float>(null_slots) : 0.0f;
     for (int c = threadIdx.x; c < r.columns; c += blockDim.x) {
-        balance[c] = per_slot * (c >= r.experts && average ? r.copies(c) * mean : static_cast<float>(counts[c]));
+        balance[c] = per_slot * (c >= r.experts && average ? r.copies(c) * mean : static_cast<float>(loads[c]));
     }
     __syncthreads();
 }
@@ -148,18 +148,18 @@ __device__ __forceinline__ void sigmoid_row(
 
 }  // namespace
 
-// logits, d_logits [T,C]; ids, d_weights [T,K]; counts [C]; d_balance_loss, d_z_loss [1]; T >= 1. Blocks of 1 to 8 warps; shared
-// memory: 1 + C words, and per warp 2 C + 3 K words.
+// logits, d_logits [T,C]; ids, d_weights [T,K]; loads [C]; d_balance_loss, d_z_loss [1]; T >= 1. Blocks of 1 to 8 warps; shared
+// memory: 2 + C words, and per warp 2 C + 3 K words.
 extern "C" __global__ void __launch_bounds__(256, 3) gate_backward(
-    const Float* logits, const int* ids, const float* d_weights, const int* counts, const float* d_balance_loss, const float* d_z_loss,
+    const Float* logits, const int* ids, const float* d_weights, const int* loads, const float* d_balance_loss, const float* d_z_loss,
     Float* d_logits, int tokens, int experts, int columns, int topk, int score, int renormalize, float epsilon, float scale, int average,
     int shared_logit, NULL_GROUP_PARAMETERS) {
     DYNAMIC_SHARED(shared);
     const Router r = {NULL_GROUPS, experts, columns, topk, score, renormalize, shared_logit, epsilon, scale};
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    float* balance = reinterpret_cast<float*>(shared) + 1;
+    float* balance = reinterpret_cast<float*>(shared) + 2;
     const Work work(balance + columns + warp * (2 * columns + 3 * topk), r);
-    balance_gradients(r, counts, *d_balance_loss, tokens, average, reinterpret_cast<int*>(shared), balance);
+    balance_gradients(r, loads, *d_balance_loss, tokens, average, reinterpret_cast<int*>(shared), balance);
     const float z_factor = 2.0f * *d_z_loss / static_cast<float>(tokens);
     for (long long t = static_cast<long long>(blockIdx.x) * warps + warp; t < tokens; t += static_cast<long long>(gridDim.x) * warps) {
         const Float* row = logits + t * columns;

@@ -19,7 +19,8 @@ public sealed partial class Tape
             Rent(DType.Int32, RoutingPlan.Chunks(t), spec.Experts),
             Wide(spec.Columns),
             Wide(1),
-            Wide(1));
+            Wide(1),
+            spec.BalanceLoad == BalanceLoad.Top1 ? Rent(DType.Int32, spec.Columns) : null);
         Backend.Gate(logits.Value, selectionBias, spec, result);
         bool needs = Recording && logits.RequiresGradient;
         var node = new GateNode(

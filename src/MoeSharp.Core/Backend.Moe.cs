@@ -31,6 +31,14 @@ public abstract partial class Backend
         CheckGate(result.Ids, result.Weights, t, spec);
         Guard.Is(result.Counts, DType.Int32, [spec.Columns]);
         Guard.Is(result.ChunkCounts, DType.Int32, [RoutingPlan.Chunks(t), spec.Experts]);
+        Guard.That(
+            (result.TopCounts is not null) == (spec.BalanceLoad == BalanceLoad.Top1),
+            $"The router says BalanceLoad.{spec.BalanceLoad}, so top counts are {(result.TopCounts is null ? "needed" : "not taken")}.");
+        if (result.TopCounts is not null)
+        {
+            Guard.Is(result.TopCounts, DType.Int32, [spec.Columns]);
+        }
+
         Wide(result.ProbabilitySums, spec.Columns);
         Wide(result.BalanceLoss, 1);
         Wide(result.ZLoss, 1);

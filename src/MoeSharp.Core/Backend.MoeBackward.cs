@@ -4,28 +4,28 @@ namespace MoeSharp.Core;
 public abstract partial class Backend
 {
     /// <summary>Gradient of <see cref="Gate"/>: of the weights, the balance loss and the z-loss, to the logits.</summary>
-    /// <remarks>The choice is constant; counts are constant in the balance loss. The selection bias has no gradient.</remarks>
+    /// <remarks>The choice is constant; loads are constant in the balance loss. Empty slots get none. The selection bias has no gradient.</remarks>
     /// <param name="logits">[T, C].</param>
     /// <param name="ids">Int32 [T, K] from forward.</param>
     /// <param name="dWeights">Wide [T, K].</param>
-    /// <param name="counts">Int32 [C] from forward.</param>
+    /// <param name="loads">Int32 [C] from forward: <see cref="GateResult.Loads"/>.</param>
     /// <param name="dBalanceLoss">Wide [1].</param>
     /// <param name="dZLoss">Wide [1].</param>
     /// <param name="spec">The routing rules.</param>
     /// <param name="dLogits">[T, C].</param>
     public void GateBackward(
-        Tensor logits, Tensor ids, Tensor dWeights, Tensor counts, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
+        Tensor logits, Tensor ids, Tensor dWeights, Tensor loads, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
     {
         spec.Validate();
         int t = Size(logits, 0, 2);
         Rows(logits, t, spec.Columns);
         CheckGate(ids, dWeights, t, spec);
-        Guard.Is(counts, DType.Int32, [spec.Columns]);
+        Guard.Is(loads, DType.Int32, [spec.Columns]);
         Wide(dBalanceLoss, 1);
         Wide(dZLoss, 1);
         Rows(dLogits, t, spec.Columns);
         Distinct(dLogits, logits);
-        GateBackwardCore(logits, ids, dWeights, counts, dBalanceLoss, dZLoss, spec, dLogits);
+        GateBackwardCore(logits, ids, dWeights, loads, dBalanceLoss, dZLoss, spec, dLogits);
     }
 
     /// <summary>Back through <see cref="ExpertDown"/> and SwiGLU, per real row r with token t and weight w.</summary>
@@ -155,7 +155,7 @@ public abstract partial class Backend
 
 #pragma warning disable CS1591 // The Core twins mean what their public methods document.
     protected abstract void GateBackwardCore(
-        Tensor logits, Tensor ids, Tensor dWeights, Tensor counts, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits);
+        Tensor logits, Tensor ids, Tensor dWeights, Tensor loads, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits);
 
     protected abstract void ExpertDownBackwardCore(
         Tensor dOut, Tensor z, Tensor w2, RoutingPlan plan, Tensor dZ, Tensor weightedA, Tensor dRowWeight);

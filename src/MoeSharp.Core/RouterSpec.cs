@@ -64,6 +64,29 @@ public enum GroupScore
     TopTwoSum,
 }
 
+/// <summary>How many of the ranked slots a token takes.</summary>
+public enum Selection
+{
+    /// <summary>The first K.</summary>
+    TopK,
+
+    /// <summary>
+    /// The fewest whose probabilities sum to <see cref="RouterSpec.Threshold"/>, the first always, at most K
+    /// (XMoE, arXiv 2403.18926; top-p routing, arXiv 2403.07652).
+    /// </summary>
+    Threshold,
+}
+
+/// <summary>What the balance loss takes as the load of a slot.</summary>
+public enum BalanceLoad
+{
+    /// <summary>Its share of all chosen slots, of whatever rank.</summary>
+    AllSlots,
+
+    /// <summary>Its share of the slots of rank 1 (Switch, arXiv 2101.03961; XMoE).</summary>
+    Top1,
+}
+
 /// <summary>How the load of null copies enters the balance loss.</summary>
 public enum NullBalance
 {
@@ -80,6 +103,9 @@ public enum NullBalance
 /// <em>column</em> per real expert, then one per null slot or, with <see cref="SharedNullLogit"/>, one per null group that stands for
 /// all copies in it. Choice: the K slots of largest selection score; equal scores: the lower slot; NaN counts as the smallest.
 /// Softmax without a score bias compares logits, which orders the same and cannot underflow into ties.
+/// A threshold router keeps the slot of rank r when the probabilities of ranks 1..r-1, added in rank order in binary32 (binary64 on a
+/// Float64 backend), are below the threshold; null slots are ranked, weighed and kept like any other. A slot it does not fill is empty: id
+/// <see cref="EmptyId"/>, weight 0, in no count and no row.
 /// Sources: null experts (arXiv 2601.15370, eq. 1-6), MoE++ (2410.07348), DeepSeek-V2/V3, LongCat-Flash.
 /// </remarks>
 public sealed record RouterSpec
@@ -87,8 +113,14 @@ public sealed record RouterSpec
     /// <summary>Real experts E, at least 1.</summary>
     public required int Experts { get; init; }
 
-    /// <summary>Slots per token K, 1..E+M.</summary>
+    /// <summary>Slots per token K, 1..E+M; with <see cref="Selection.Threshold"/> the most that a token may fill.</summary>
     public required int TopK { get; init; }
+
+    /// <summary>How many of the ranked slots a token takes.</summary>
+    public Selection Selection { get; init; } = Selection.TopK;
+
+    /// <summary>Probability mass t in (0, 1] that a threshold router collects; 1 takes K slots whatever their sum rounds to. 0.9 in XMoE.</summary>
+    public double Threshold { get; init; } = 1;
 
     /// <summary>Score function.</summary>
     public ScoreFunction Score { get; init; } = ScoreFunction.Softmax;
@@ -120,6 +152,9 @@ public sealed record RouterSpec
     /// <summary>How groups are ranked; equal: the lower group.</summary>
     public GroupScore GroupScore { get; init; } = GroupScore.Max;
 
+    /// <summary>Which slots the load of the balance loss counts.</summary>
+    public BalanceLoad BalanceLoad { get; init; } = BalanceLoad.AllSlots;
+
     /// <summary>How null load enters the balance loss.</summary>
     public NullBalance NullBalance { get; init; } = NullBalance.PerSlot;
 
@@ -128,6 +163,9 @@ public sealed record RouterSpec
 
     /// <summary>All slots S = E + M.</summary>
     public int Slots => Experts + NullSlots;
+
+    /// <summary>Id of a slot that the router left empty: one below the last null slot, so -1 without null slots.</summary>
+    public int EmptyId => -1 - NullSlots;
 
     /// <summary>Logit columns: E + groups with a shared null logit, else E + M.</summary>
     public int Columns => Experts + (SharedNullLogit ? Nulls.Count : NullSlots);
@@ -158,6 +196,18 @@ public sealed record RouterSpec
         int nulls = NullSlotsFor(experts, rho);
         return new RouterSpec { Experts = experts, TopK = topK, Nulls = nulls == 0 ? [] : [new(NullKind.Zero, nulls)] };
     }
+
+    /// <summary>
+    /// A threshold router as in XMoE (arXiv 2403.18926): raw probabilities as weights, balanced by the share of tokens whose best expert it is.
+    /// </summary>
+    /// <param name="experts">Experts E.</param>
+    /// <param name="threshold">Probability mass t in (0, 1].</param>
+    /// <param name="mostExperts">Most experts per token, 1..E; an untrained router is undecided and takes about t E.</param>
+    public static RouterSpec WithThreshold(int experts, double threshold, int mostExperts) => new()
+    {
+        Experts = experts, TopK = mostExperts, Selection = Selection.Threshold, Threshold = threshold, Renormalize = Renormalize.None,
+        BalanceLoad = BalanceLoad.Top1,
+    };
 
     /// <summary>Logit column of a slot.</summary>
     public int ColumnOf(int slot)
@@ -216,6 +266,10 @@ public sealed record RouterSpec
         Guard.That(
             TopK <= (Experts / GroupCount * GroupsKept) + NullSlots,
             $"top-k {TopK} exceeds the {Experts / GroupCount * GroupsKept} experts of {GroupsKept} kept groups plus {NullSlots} null slots.");
+        Guard.That(Threshold > 0 && Threshold <= 1, $"The threshold of a router is in (0, 1], got {Threshold}.");
+        Guard.That(
+            Selection == Selection.TopK || Score == ScoreFunction.Softmax,
+            $"A threshold router collects softmax probabilities, this one has ScoreFunction.{Score}.");
         Guard.That(double.IsFinite(Scale), $"The weight scale is finite, got {Scale}.");
         Guard.That(NormalizeEpsilon >= 0, $"The normalising epsilon is >= 0, got {NormalizeEpsilon}.");
         return this;

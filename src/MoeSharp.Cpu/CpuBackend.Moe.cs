@@ -22,7 +22,7 @@ public sealed unsafe partial class CpuBackend
             C = Operands.Floats(result.Weights), Rows = (int)logits.Shape[0], Width = layout.Columns, Step = TokenChunk,
         };
 
-        // Per chunk: a double for the squares, then probability sums, then counts.
+        // Per chunk: a double for the squares, then probability sums, then counts, then counts of rank 1.
         work.Partials = Scratch.Shared(0, work.Chunks * GatePartialLength(layout.Columns));
         Parallel.For(work.Chunks, (Work: work, Layout: layout, Scratch), static (state, chunk) =>
         {
@@ -35,7 +35,7 @@ public sealed unsafe partial class CpuBackend
             for (int t = chunk * w.Step; t < w.End(chunk); t++)
             {
                 nint first = (nint)t * slots;
-                double logSumExp = kernel.Route(w.A + ((nint)t * columns), w.B, w.Ids + first, w.C + first, counts, probabilities);
+                double logSumExp = kernel.Route(w.A + ((nint)t * columns), w.B, w.Ids + first, w.C + first, counts, counts + columns, probabilities);
                 *(double*)partial += logSumExp * logSumExp;
             }
         });
@@ -136,7 +136,7 @@ public sealed unsafe partial class CpuBackend
         });
     }
 
-    private static long GatePartialLength(int columns) => 2 + (2L * columns);
+    private static long GatePartialLength(int columns) => 2 + (3L * columns);
 
     /// <summary>Softmax over two logits; each share by its own sigmoid, so a small one keeps its digits.</summary>
     private static (float First, float Second) Mix(float* logits) =>
@@ -156,26 +156,26 @@ public sealed unsafe partial class CpuBackend
     /// <summary>Fixed chunks to totals: chunks in order, in double.</summary>
     private static void SumGateStatistics(Operands work, RouterLayout layout, GateResult result)
     {
-        int columns = layout.Columns, nullSlotsChosen = 0;
-        long stride = GatePartialLength(columns);
-        double squares = 0, balance = 0, chosen = Math.Max(1.0, (double)work.Rows * layout.Spec.TopK);
-        int* counts = Operands.Ints(result.Counts);
+        int columns = layout.Columns, nullLoad = 0;
+        long stride = GatePartialLength(columns), all = 0;
+        double squares = 0, balance = 0;
+        int* loads = Operands.Ints(result.Loads);
         float* sums = Operands.Floats(result.ProbabilitySums);
         for (int chunk = 0; chunk < work.Chunks; chunk++)
         {
             squares += *(double*)(work.Partials + (chunk * stride));
         }
 
+        SumCounts(work, columns, columns, Operands.Ints(result.Counts));
+        if (result.TopCounts is not null)
+        {
+            SumCounts(work, columns, 2 * columns, loads);
+        }
+
         for (int c = 0; c < columns; c++)
         {
-            int count = 0;
-            for (int chunk = 0; chunk < work.Chunks; chunk++)
-            {
-                count += ((int*)(work.Partials + (chunk * stride) + 2 + columns))[c];
-            }
-
-            counts[c] = count;
-            nullSlotsChosen += c < layout.Experts ? 0 : count;
+            all += loads[c];
+            nullLoad += c < layout.Experts ? 0 : loads[c];
         }
 
         for (int c = 0; c < columns; c++)
@@ -187,11 +187,26 @@ public sealed unsafe partial class CpuBackend
             }
 
             sums[c] = (float)sum;
-            balance += layout.BalanceLoad(c, counts[c], nullSlotsChosen) / chosen * sum;
+            balance += layout.BalanceLoad(c, loads[c], nullLoad) / Math.Max(1, all) * sum;
         }
 
         double tokens = Math.Max(1, work.Rows);
         *Operands.Floats(result.BalanceLoss) = (float)((layout.Experts + layout.NullSlots) * balance / tokens);
         *Operands.Floats(result.ZLoss) = (float)(squares / tokens);
+    }
+
+    /// <summary>Adds the integers of all chunks that begin at an offset behind the squares.</summary>
+    private static void SumCounts(Operands work, int columns, int offset, int* counts)
+    {
+        for (int c = 0; c < columns; c++)
+        {
+            int count = 0;
+            for (int chunk = 0; chunk < work.Chunks; chunk++)
+            {
+                count += ((int*)(work.Partials + (chunk * GatePartialLength(columns)) + 2 + offset))[c];
+            }
+
+            counts[c] = count;
+        }
     }
 }

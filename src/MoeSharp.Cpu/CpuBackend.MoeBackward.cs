@@ -10,25 +10,27 @@ public sealed unsafe partial class CpuBackend
 {
     /// <inheritdoc/>
     protected override void GateBackwardCore(
-        Tensor logits, Tensor ids, Tensor dWeights, Tensor counts, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
+        Tensor logits, Tensor ids, Tensor dWeights, Tensor loads, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
     {
         using WideOperands wide = _wide;
         RouterLayout layout = RouterLayout.Of(spec);
         int tokens = (int)logits.Shape[0], columns = layout.Columns;
         float* balance = Scratch.Shared(0, columns), copies = Scratch.Shared(1, columns);
-        int* count = Operands.Ints(counts);
+        int* load = Operands.Ints(loads);
         int nulls = 0;
-        for (int c = layout.Experts; c < columns; c++)
-        {
-            nulls += count[c];
-        }
-
-        // S / T of the loss, 1 / (T K) of the load.
-        double perToken = (layout.Experts + layout.NullSlots) * (double)*Operands.Floats(dBalanceLoss) / Math.Max(1, tokens);
-        double perSlot = perToken / Math.Max(1.0, (double)tokens * spec.TopK);
+        long all = 0;
         for (int c = 0; c < columns; c++)
         {
-            balance[c] = (float)(perSlot * layout.BalanceLoad(c, count[c], nulls));
+            nulls += c < layout.Experts ? 0 : load[c];
+            all += load[c];
+        }
+
+        // S / T of the loss, 1 / sum of all loads.
+        double perToken = (layout.Experts + layout.NullSlots) * (double)*Operands.Floats(dBalanceLoss) / Math.Max(1, tokens);
+        double perSlot = perToken / Math.Max(1, all);
+        for (int c = 0; c < columns; c++)
+        {
+            balance[c] = (float)(perSlot * layout.BalanceLoad(c, load[c], nulls));
             copies[c] = layout.Copies(c);
         }
 

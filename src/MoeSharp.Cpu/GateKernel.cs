@@ -69,9 +69,10 @@ internal readonly unsafe struct GateKernel
     /// <param name="ids">[K], written.</param>
     /// <param name="weights">[K], written.</param>
     /// <param name="counts">[C], added to.</param>
+    /// <param name="topCounts">[C], added to: slots of rank 1.</param>
     /// <param name="probabilities">[C], added to.</param>
     /// <returns>logsumexp over all slots.</returns>
-    public float Route(float* logits, float* bias, int* ids, float* weights, int* counts, float* probabilities)
+    public float Route(float* logits, float* bias, int* ids, float* weights, int* counts, int* topCounts, float* probabilities)
     {
         RouterSpec spec = _layout.Spec;
         int columns = _layout.Columns;
@@ -96,7 +97,8 @@ internal readonly unsafe struct GateKernel
         }
 
         SlotSelection.Choose(_keys, _layout, spec.TopK, _chosen);
-        WriteIds(ids, counts);
+        topCounts[_chosen[0]]++;
+        WriteIds(ids, counts, Filled());
         WriteWeights(logits, ids, weights);
         return largest + MathF.Log(sum);
     }
@@ -131,10 +133,29 @@ internal readonly unsafe struct GateKernel
         new Span<int>(_keys + _layout.Columns, Padded(_layout.Columns) - _layout.Columns).Fill(SlotSelection.Masked);
     }
 
-    private void WriteIds(int* ids, int* counts)
+    /// <summary>Slots that are filled: K, or the ranks before which the probabilities sum to less than the threshold.</summary>
+    private int Filled()
+    {
+        RouterSpec spec = _layout.Spec;
+        int filled = spec.TopK;
+        if (spec.Selection == Selection.Threshold && spec.Threshold < 1)
+        {
+            // A NaN is below nothing, so it ends the prefix.
+            float threshold = (float)spec.Threshold, mass = _scores[_chosen[0]];
+            for (filled = 1; filled < spec.TopK && mass < threshold; filled++)
+            {
+                mass += _scores[_chosen[filled]];
+            }
+        }
+
+        return filled;
+    }
+
+    private void WriteIds(int* ids, int* counts, int filled)
     {
         int runStart = 0;
-        for (int k = 0; k < _layout.Spec.TopK; k++)
+        new Span<int>(ids + filled, _layout.Spec.TopK - filled).Fill(_layout.EmptyId);
+        for (int k = 0; k < filled; k++)
         {
             int column = _chosen[k];
             runStart = k > 0 && _chosen[k - 1] == column ? runStart : k;
@@ -166,14 +187,14 @@ internal readonly unsafe struct GateKernel
 
         for (int k = 0; k < slots; k++)
         {
-            // A zero null has weight 0 whether it takes part in the sum or not.
-            weights[k] = _layout.IsNull(ids[k], NullKind.Zero) ? 0f : scale * (_values[k] / divisor);
+            // A zero null has weight 0 whether it takes part in the sum or not; an empty slot takes no part.
+            weights[k] = ids[k] == _layout.EmptyId || _layout.IsNull(ids[k], NullKind.Zero) ? 0f : scale * (_values[k] / divisor);
         }
     }
 
     /// <summary>Whether a chosen slot takes part in the normalising sum.</summary>
     public static bool TakesPart(RouterLayout layout, int id) =>
-        layout.Spec.Renormalize == Renormalize.Chosen || !layout.IsNull(id, NullKind.Zero);
+        id != layout.EmptyId && (layout.Spec.Renormalize == Renormalize.Chosen || !layout.IsNull(id, NullKind.Zero));
 
     /// <summary>Exponentials of the chosen logits that take part (0 for the others), below their largest, and their sum in rank order.</summary>
     public static float ChosenSoftmax(RouterLayout layout, float* logits, int* ids, int* columns, float* values)

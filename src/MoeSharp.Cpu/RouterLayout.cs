@@ -19,6 +19,7 @@ internal sealed class RouterLayout
         Experts = spec.Experts;
         Columns = spec.Columns;
         NullSlots = spec.NullSlots;
+        EmptyId = spec.EmptyId;
         PlainColumns = spec.SharedNullLogit ? Experts : Columns;
         _kinds = new NullKind[NullSlots];
         _nullColumns = new int[NullSlots];
@@ -56,6 +57,9 @@ internal sealed class RouterLayout
 
     /// <summary>Null slots.</summary>
     public int NullSlots { get; }
+
+    /// <summary>Id of a slot that was left empty.</summary>
+    public int EmptyId { get; }
 
     /// <summary>Constant null slots.</summary>
     public int Constants { get; }

@@ -25,23 +25,25 @@ public sealed partial class CudaBackend
         long chunks = RoutingPlan.Chunks(tokens);
         KernelKey key = Key("moe/gate.cu");
         nint partials = Scratch(CudaWorkspace.Gate(tokens, spec)), nullCounts = partials + (nint)CudaWorkspace.GateNullCounts(tokens, columns);
+        bool tops = result.TopCounts is not null;
+        nint topCounts = tops ? partials + (nint)CudaWorkspace.GateTopCounts(tokens, spec) : 0;
         if (tokens > 0)
         {
-            LaunchShape shape = WarpShape(Blocks(chunks), 32 + columns, (3L * columns) + (4L * spec.TopK) + spec.GroupCount, mostWarps: 32, "The gate", columns);
+            LaunchShape shape = WarpShape(Blocks(chunks), 32 + (tops ? 2L * columns : columns), (3L * columns) + (4L * spec.TopK) + spec.GroupCount, mostWarps: 32, "The gate", columns);
             Launch(
                 key, "gate", shape,
                 [
-                    logits, selectionBias, result.Ids, result.Weights, result.ChunkCounts, partials, nullCounts, tokens, spec.Experts, columns, spec.TopK,
-                    (int)spec.Score, (int)spec.Renormalize, (float)spec.NormalizeEpsilon, (float)spec.Scale, (int)spec.SelectionBias, spec.GroupCount,
-                    spec.GroupsKept, (int)spec.GroupScore, spec.SharedNullLogit ? 1 : 0, .. router.Nulls,
+                    logits, selectionBias, result.Ids, result.Weights, result.ChunkCounts, partials, nullCounts, topCounts, tokens, spec.Experts,
+                    columns, spec.TopK, (int)spec.Score, (int)spec.Renormalize, (float)spec.NormalizeEpsilon, (float)spec.Scale, (int)spec.SelectionBias, spec.GroupCount,
+                    spec.GroupsKept, (int)spec.GroupScore, spec.Selection == Selection.Threshold ? (float)spec.Threshold : 1f, spec.SharedNullLogit ? 1 : 0, .. router.Nulls,
                 ]);
         }
 
         Launch(
-            key, "gate_finish", new LaunchShape(1, MaxThreads, MaxThreads * (sizeof(double) + sizeof(int))),
+            key, "gate_finish", new LaunchShape(1, MaxThreads, MaxThreads * (sizeof(double) + (2 * sizeof(int)))),
             [
-                partials, nullCounts, result.ChunkCounts, result.Counts, result.ProbabilitySums, result.BalanceLoss, result.ZLoss, tokens, spec.Experts,
-                columns, spec.TopK, (int)spec.NullBalance, spec.SharedNullLogit ? 1 : 0, .. router.Nulls,
+                partials, nullCounts, result.ChunkCounts, topCounts, result.Counts, result.TopCounts, result.ProbabilitySums, result.BalanceLoss,
+                result.ZLoss, tokens, spec.Experts, columns, (int)spec.NullBalance, spec.SharedNullLogit ? 1 : 0, .. router.Nulls,
             ]);
     }
 

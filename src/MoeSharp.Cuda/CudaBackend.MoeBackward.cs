@@ -9,7 +9,7 @@ public sealed partial class CudaBackend
 
     /// <inheritdoc/>
     protected override void GateBackwardCore(
-        Tensor logits, Tensor ids, Tensor dWeights, Tensor counts, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
+        Tensor logits, Tensor ids, Tensor dWeights, Tensor loads, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
     {
         int tokens = (int)logits.Shape[0];
         if (tokens == 0)
@@ -19,11 +19,11 @@ public sealed partial class CudaBackend
 
         var router = RouterArguments.Of(spec);
         int columns = router.Columns;
-        LaunchShape shape = WarpShape(1, 1L + columns, (2L * columns) + (3L * spec.TopK), RoutingWarps, "The gradient of the gate", columns);
+        LaunchShape shape = WarpShape(1, 2L + columns, (2L * columns) + (3L * spec.TopK), RoutingWarps, "The gradient of the gate", columns);
         Launch(
             Key("moe/gate_backward.cu"), "gate_backward", shape with { BlocksX = RoutingBlocks(tokens, shape.Threads) },
             [
-                logits, ids, dWeights, counts, dBalanceLoss, dZLoss, dLogits, tokens, spec.Experts, columns, spec.TopK, (int)spec.Score,
+                logits, ids, dWeights, loads, dBalanceLoss, dZLoss, dLogits, tokens, spec.Experts, columns, spec.TopK, (int)spec.Score,
                 (int)spec.Renormalize, (float)spec.NormalizeEpsilon, (float)spec.Scale, (int)spec.NullBalance, spec.SharedNullLogit ? 1 : 0, .. router.Nulls,
             ]);
     }

@@ -12,7 +12,7 @@ public static partial class CudaWorkspace
     public static long Gate(long tokens, RouterSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        return GateNullCounts(tokens, spec.Columns) + (RoutingPlan.Chunks(tokens) * (spec.Columns - spec.Experts) * sizeof(int));
+        return GateTopCounts(tokens, spec) + (spec.BalanceLoad == BalanceLoad.Top1 ? RoutingPlan.Chunks(tokens) * spec.Columns * sizeof(int) : 0);
     }
 
     /// <summary>Bytes for <see cref="Backend.Dispatch"/>: counts per chunk of tokens, and their sums.</summary>
@@ -31,6 +31,10 @@ public static partial class CudaWorkspace
 
     /// <summary>Where the counts of null columns begin in the workspace of the gate.</summary>
     internal static long GateNullCounts(long tokens, int columns) => Aligned(RoutingPlan.Chunks(tokens) * (1 + columns) * sizeof(float));
+
+    /// <summary>Where the counts of rank 1 begin in the workspace of the gate.</summary>
+    internal static long GateTopCounts(long tokens, RouterSpec spec) =>
+        GateNullCounts(tokens, spec.Columns) + Aligned(RoutingPlan.Chunks(tokens) * (spec.Columns - spec.Experts) * sizeof(int));
 
     /// <summary>Where the sums over chunks begin in the workspace of dispatch.</summary>
     internal static long DispatchPrefix(long tokens, int experts) => Aligned(RoutingPlan.Chunks(tokens) * experts * sizeof(int));

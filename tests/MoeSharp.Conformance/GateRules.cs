@@ -62,6 +62,22 @@ public abstract class GateRules(Backend subject)
         Assert.Equal(1 / 3.0, run["weights"][0], 1e-6);
     }
 
+    [Theory]
+    [InlineData(0.45, 1)]
+    [InlineData(0.6, 2)]
+    [InlineData(0.8, 3)]
+    [InlineData(1.0, 3)]
+    public void Threshold_TakesTheFewestSlotsThatReachIt(double threshold, int filled)
+    {
+        // Probabilities 0.5, 0.25, 0.125, 0.125 up to rounding, at most three slots.
+        double half = Math.Log(2);
+        OpRun run = Run(RouterSpec.WithThreshold(4, threshold, 3), [-half, -2 * half, 0.0001, -2 * half]);
+        Assert.Equal(((int[])[2, 0, 1]).Select((id, rank) => rank < filled ? id : -1.0), run["ids"]);
+        Assert.All(run["weights"].Skip(filled), weight => Assert.Equal(0, weight));
+        Assert.Equal(filled, run["counts"].Sum());
+        Assert.Equal([0, 0, 1, 0], run["topCounts"]);
+    }
+
     [Fact]
     public void RenormalizeChosen_CountsChosenZeroNulls_ExceptZeroDoesNot()
     {
@@ -140,8 +156,9 @@ public abstract class GateRules(Backend subject)
         double[] ids = Run(spec, logits, new double[spec.Columns])["ids"];
         for (int t = 0; t < Tokens; t++)
         {
-            double[] own = ids[(t * spec.TopK)..((t + 1) * spec.TopK)];
-            Assert.Equal(spec.TopK, own.Distinct().Count());
+            double[] own = [.. ids[(t * spec.TopK)..((t + 1) * spec.TopK)].Where(id => id != spec.EmptyId)];
+            Assert.Equal(own.Length, own.Distinct().Count());
+            Assert.InRange(own.Length, spec.Selection == Selection.Threshold ? 1 : spec.TopK, spec.TopK);
             Assert.All(own, id => Assert.InRange(id, -spec.NullSlots, spec.Experts - 1));
         }
     }
@@ -151,17 +168,18 @@ public abstract class GateRules(Backend subject)
     private OpRun Run(RouterSpec spec, double[] logits, double[]? bias = null)
     {
         long t = logits.Length / spec.Columns;
-        bool biased = spec.SelectionBias != SelectionBias.None;
+        bool biased = spec.SelectionBias != SelectionBias.None, tops = spec.BalanceLoad == BalanceLoad.Top1;
         OpTensor[] biases = biased ? [OpTensor.In("selectionBias", bias ?? new double[spec.Columns], spec.Columns)] : [];
         return new OpCase(
             "Gate",
             [
                 OpTensor.In("logits", logits, t, spec.Columns), .. biases, OpTensor.OutIds("ids", t, spec.TopK), OpTensor.Out("weights", t, spec.TopK),
                 OpTensor.OutIds("counts", spec.Columns), OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(t), spec.Experts), OpTensor.Out("probabilitySums", spec.Columns), OpTensor.Out("balanceLoss", 1), OpTensor.Out("zLoss", 1),
+                .. tops ? [OpTensor.OutIds("topCounts", spec.Columns)] : (OpTensor[])[],
             ],
             (backend, s) => backend.Gate(
                 s["logits"], biased ? s["selectionBias"] : null, spec,
-                new GateResult(s["ids"], s["weights"], s["counts"], s["chunkCounts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"])),
+                new GateResult(s["ids"], s["weights"], s["counts"], s["chunkCounts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"], tops ? s["topCounts"] : null)),
             Tolerance.Exact).RunOn(subject, Poison.Loud);
     }
 

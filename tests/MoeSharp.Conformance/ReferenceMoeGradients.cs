@@ -89,20 +89,21 @@ public sealed class ReferenceMoeGradients
 
     private static OpRun Gate(RouterSpec spec, double[] logits)
     {
-        bool biased = spec.SelectionBias != SelectionBias.None;
+        bool biased = spec.SelectionBias != SelectionBias.None, tops = spec.BalanceLoad == BalanceLoad.Top1;
         OpTensor[] bias = biased ? [OpTensor.In("b", Draw.Normals("bias", spec.Columns, 0.3), spec.Columns)] : [];
         return Differences.Run(
             (backend, t) => backend.Gate(
-                t["l"], biased ? t["b"] : null, spec, new GateResult(t["ids"], t["weights"], t["counts"], t["chunkCounts"], t["sums"], t["balance"], t["z"])),
+                t["l"], biased ? t["b"] : null, spec, new GateResult(t["ids"], t["weights"], t["counts"], t["chunkCounts"], t["sums"], t["balance"], t["z"], tops ? t["tops"] : null)),
             [
                 OpTensor.In("l", logits, Tokens, spec.Columns), .. bias, OpTensor.OutIds("ids", Tokens, spec.TopK), OpTensor.Out("weights", Tokens, spec.TopK),
                 OpTensor.OutIds("counts", spec.Columns), OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(Tokens), spec.Experts), OpTensor.Out("sums", spec.Columns), OpTensor.Out("balance", 1), OpTensor.Out("z", 1),
+                .. tops ? [OpTensor.OutIds("tops", spec.Columns)] : (OpTensor[])[],
             ]);
     }
 
     private static double[] Backward(RouterSpec spec, double[] logits, OpRun at, double[] dWeights, double dBalance, double dZ) => Differences.Run(
         (b, t) => b.GateBackward(t["l"], t["ids"], t["dW"], t["counts"], t["dBalance"], t["dZ"], spec, t["dL"]),
         OpTensor.In("l", logits, Tokens, spec.Columns), OpTensor.Ids("ids", Array.ConvertAll(at["ids"], x => (int)x), Tokens, spec.TopK),
-        OpTensor.In("dW", dWeights, Tokens, spec.TopK), OpTensor.Ids("counts", Array.ConvertAll(at["counts"], x => (int)x), spec.Columns),
+        OpTensor.In("dW", dWeights, Tokens, spec.TopK), OpTensor.Ids("counts", Array.ConvertAll(at[spec.BalanceLoad == BalanceLoad.Top1 ? "tops" : "counts"], x => (int)x), spec.Columns),
         OpTensor.In("dBalance", [dBalance], 1), OpTensor.In("dZ", [dZ], 1), OpTensor.Out("dL", Tokens, spec.Columns))["dL"];
 }

@@ -13,13 +13,21 @@ public sealed partial class ReferenceBackend
         Floats(result.ProbabilitySums).Clear();
         Ints(result.Counts).Clear();
         Ints(result.ChunkCounts).Clear();
+        Ints(result.Loads).Clear();
+        Ints(result.Ids).Fill(spec.EmptyId);
+        Floats(result.Weights).Clear();
         double squares = 0;
         for (int t = 0; t < tokens; t++)
         {
             double[] z = SlotLogits(Matrix(logits)[t], spec);
-            int[] chosen = Choose(SelectionScores(z, bias, spec), spec);
+            int[] chosen = Filled(Choose(SelectionScores(z, bias, spec), spec), z, spec);
             double[] weights = CombineWeights(z, chosen, spec);
-            for (int i = 0; i < spec.TopK; i++)
+            if (result.TopCounts is not null)
+            {
+                Ints(result.TopCounts)[spec.ColumnOf(chosen[0])]++;
+            }
+
+            for (int i = 0; i < chosen.Length; i++)
             {
                 Ints(result.Ids)[(t * spec.TopK) + i] = SlotToId(chosen[i], spec);
                 Matrix(result.Weights)[t, i] = weights[i];
@@ -34,7 +42,7 @@ public sealed partial class ReferenceBackend
             squares += Math.Pow(LogSumExp(z), 2);
         }
 
-        Floats(result.BalanceLoss)[0] = BalanceLoss(Ints(result.Counts), Floats(result.ProbabilitySums), tokens, spec);
+        Floats(result.BalanceLoss)[0] = BalanceLoss(Ints(result.Loads), Floats(result.ProbabilitySums), tokens, spec);
         Floats(result.ZLoss)[0] = tokens == 0 ? 0 : squares / tokens;
     }
 
@@ -85,6 +93,25 @@ public sealed partial class ReferenceBackend
         }
 
         return chosen;
+    }
+
+    /// <summary>The ranks that are kept: all, or those before which the probabilities sum to less than the threshold; the first always.</summary>
+    private static int[] Filled(int[] ranked, double[] z, RouterSpec spec)
+    {
+        if (spec.Selection == Selection.TopK || spec.Threshold >= 1)
+        {
+            return ranked;
+        }
+
+        double[] p = Probabilities(z, spec);
+        double before = p[ranked[0]];
+        int filled = 1;
+        while (filled < ranked.Length && before < spec.Threshold)
+        {
+            before += p[ranked[filled++]];
+        }
+
+        return ranked[..filled];
     }
 
     /// <summary>Null slots, and the experts of the groups that are kept; an expert outside them cannot be chosen whatever its score.</summary>
@@ -214,31 +241,36 @@ public sealed partial class ReferenceBackend
         }
     }
 
-    /// <summary>S * sum over slots of f_s q_s, f_s = count_s / (T K), q_s = mean probability.</summary>
-    private static double BalanceLoss(ReadOnlySpan<int> counts, ReadOnlySpan<double> probabilitySums, int tokens, RouterSpec spec)
+    /// <summary>S * sum over slots of f_s q_s, f_s = load_s / sum of all loads, q_s = mean probability.</summary>
+    private static double BalanceLoss(ReadOnlySpan<int> loads, ReadOnlySpan<double> probabilitySums, int tokens, RouterSpec spec)
     {
         double sum = 0;
         for (int column = 0; column < spec.Columns && tokens > 0; column++)
         {
-            sum += ColumnLoad(column, counts, tokens, spec) * probabilitySums[column] / tokens;
+            sum += ColumnLoad(column, loads, spec) * probabilitySums[column] / tokens;
         }
 
         return spec.Slots * sum;
     }
 
     /// <summary>Sum of f_s over the slots of a column; with <see cref="NullBalance.Average"/> every null slot has the mean null f.</summary>
-    private static double ColumnLoad(int column, ReadOnlySpan<int> counts, int tokens, RouterSpec spec)
+    private static double ColumnLoad(int column, ReadOnlySpan<int> loads, RouterSpec spec)
     {
-        double slots = (double)tokens * spec.TopK;
+        double slots = 0;
+        foreach (int load in loads)
+        {
+            slots += load;
+        }
+
         if (column < spec.Experts || spec.NullBalance == NullBalance.PerSlot)
         {
-            return counts[column] / slots;
+            return loads[column] / slots;
         }
 
         double nulls = 0;
         for (int c = spec.Experts; c < spec.Columns; c++)
         {
-            nulls += counts[c];
+            nulls += loads[c];
         }
 
         return spec.Copies(column) * (nulls / slots / spec.NullSlots);

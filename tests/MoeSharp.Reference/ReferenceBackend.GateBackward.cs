@@ -7,7 +7,7 @@ public sealed partial class ReferenceBackend
 {
     /// <inheritdoc/>
     protected override void GateBackwardCore(
-        Tensor logits, Tensor ids, Tensor dWeights, Tensor counts, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
+        Tensor logits, Tensor ids, Tensor dWeights, Tensor loads, Tensor dBalanceLoss, Tensor dZLoss, RouterSpec spec, Tensor dLogits)
     {
         int tokens = (int)logits.Shape[0];
         Floats(dLogits).Clear();
@@ -15,8 +15,9 @@ public sealed partial class ReferenceBackend
         {
             double[] z = SlotLogits(Matrix(logits)[t], spec);
             var dSlots = new double[spec.Slots];
-            AddWeightGradient(z, Chosen(ids, t, spec), Matrix(dWeights)[t], spec, dSlots);
-            AddBalanceGradient(z, Ints(counts), tokens, Floats(dBalanceLoss)[0], spec, dSlots);
+            (int[] chosen, double[] dChosen) = Chosen(ids, dWeights, t, spec);
+            AddWeightGradient(z, chosen, dChosen, spec, dSlots);
+            AddBalanceGradient(z, Ints(loads), tokens, Floats(dBalanceLoss)[0], spec, dSlots);
             AddZGradient(z, tokens, Floats(dZLoss)[0], dSlots);
             for (int slot = 0; slot < dSlots.Length; slot++)
             {
@@ -25,15 +26,13 @@ public sealed partial class ReferenceBackend
         }
     }
 
-    private static int[] Chosen(Tensor ids, int token, RouterSpec spec)
+    /// <summary>The filled slots of a token, and the gradients of their weights.</summary>
+    private static (int[] Slots, double[] DWeights) Chosen(Tensor ids, Tensor dWeights, int token, RouterSpec spec)
     {
-        var chosen = new int[spec.TopK];
-        for (int i = 0; i < chosen.Length; i++)
-        {
-            chosen[i] = IdToSlot(Ints(ids)[(token * spec.TopK) + i], spec);
-        }
-
-        return chosen;
+        int[] all = Ints(ids).Slice(token * spec.TopK, spec.TopK).ToArray();
+        double[] gradients = Matrix(dWeights)[token].ToArray();
+        int[] filled = [.. Enumerable.Range(0, all.Length).Where(i => all[i] != spec.EmptyId)];
+        return ([.. filled.Select(i => IdToSlot(all[i], spec))], [.. filled.Select(i => gradients[i])]);
     }
 
     private static void AddWeightGradient(double[] z, int[] chosen, ReadOnlySpan<double> dWeights, RouterSpec spec, double[] dSlots)
@@ -95,7 +94,7 @@ public sealed partial class ReferenceBackend
     }
 
     /// <summary>L = S sum_s f_s q_s with constant f: dL/dP_ts = S f_s / T.</summary>
-    private static void AddBalanceGradient(double[] z, ReadOnlySpan<int> counts, int tokens, double dLoss, RouterSpec spec, double[] dSlots)
+    private static void AddBalanceGradient(double[] z, ReadOnlySpan<int> loads, int tokens, double dLoss, RouterSpec spec, double[] dSlots)
     {
         var dP = new double[z.Length];
         for (int slot = 0; slot < z.Length; slot++)
@@ -103,7 +102,7 @@ public sealed partial class ReferenceBackend
             int column = spec.ColumnOf(slot);
 
             // Copies of one logit have equal probabilities, so only the load of the column matters, not which copy carries it.
-            dP[slot] = dLoss * spec.Slots * ColumnLoad(column, counts, tokens, spec) / spec.Copies(column) / tokens;
+            dP[slot] = dLoss * spec.Slots * ColumnLoad(column, loads, spec) / spec.Copies(column) / tokens;
         }
 
         double[] p = Probabilities(z, spec);

@@ -155,7 +155,7 @@ public sealed class ProfiledLayer : IDisposable
     public void GateForward() => _backend.Gate(Logits, null, Spec, Gate);
 
     /// <summary>Gradient of the gate.</summary>
-    public void GateBackward() => _backend.GateBackward(Logits, Gate.Ids, DWeights, Gate.Counts, One, One, Spec, DLogits);
+    public void GateBackward() => _backend.GateBackward(Logits, Gate.Ids, DWeights, Gate.Loads, One, One, Spec, DLogits);
 
     /// <summary>Dispatch of the drawn ids.</summary>
     public void Dispatch() => _backend.Dispatch(Ids, Weights, null, Plan);

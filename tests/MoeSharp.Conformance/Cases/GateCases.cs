@@ -29,7 +29,7 @@ public sealed class GateCases : ICatalog
     /// <summary>The gate of a router over made-up logits.</summary>
     public static OpCase Gate(string name, RouterSpec spec, int t)
     {
-        bool biased = spec.SelectionBias != SelectionBias.None;
+        bool biased = spec.SelectionBias != SelectionBias.None, tops = spec.BalanceLoad == BalanceLoad.Top1;
         OpTensor bias = OpTensor.In("selectionBias", Bias(name, spec), spec.Columns);
         return new OpCase(
             $"Gate {name} T{t}",
@@ -38,10 +38,11 @@ public sealed class GateCases : ICatalog
                 OpTensor.OutIds("ids", t, spec.TopK), OpTensor.Out("weights", t, spec.TopK), OpTensor.OutIds("counts", spec.Columns),
                 OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(t), spec.Experts),
                 OpTensor.Out("probabilitySums", spec.Columns), OpTensor.Out("balanceLoss", 1), OpTensor.Out("zLoss", 1),
+                .. tops ? [OpTensor.OutIds("topCounts", spec.Columns)] : (OpTensor[])[],
             ],
             (backend, s) => backend.Gate(
                 s["logits"], biased ? s["selectionBias"] : null, spec,
-                new GateResult(s["ids"], s["weights"], s["counts"], s["chunkCounts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"])),
+                new GateResult(s["ids"], s["weights"], s["counts"], s["chunkCounts"], s["probabilitySums"], s["balanceLoss"], s["zLoss"], tops ? s["topCounts"] : null)),
             run => new GateErrors(spec, t, run["logits"]).Forward(run));
     }
 
@@ -55,11 +56,11 @@ public sealed class GateCases : ICatalog
             [
                 OpTensor.In("logits", logits, t, spec.Columns), OpTensor.Ids("ids", Array.ConvertAll(forward["ids"], x => (int)x), t, spec.TopK),
                 OpTensor.In("dWeights", Draw.Normals(name + "dw", (long)t * spec.TopK), t, spec.TopK),
-                OpTensor.Ids("counts", Array.ConvertAll(forward["counts"], x => (int)x), spec.Columns),
+                OpTensor.Ids("loads", Array.ConvertAll(forward[spec.BalanceLoad == BalanceLoad.Top1 ? "topCounts" : "counts"], x => (int)x), spec.Columns),
                 OpTensor.In("dBalanceLoss", [0.75], 1), OpTensor.In("dZLoss", [-0.5], 1), OpTensor.Out("dLogits", t, spec.Columns),
             ],
             (backend, s) => backend.GateBackward(
-                s["logits"], s["ids"], s["dWeights"], s["counts"], s["dBalanceLoss"], s["dZLoss"], spec, s["dLogits"]),
+                s["logits"], s["ids"], s["dWeights"], s["loads"], s["dBalanceLoss"], s["dZLoss"], spec, s["dLogits"]),
             run => new() { ["dLogits"] = new GateErrors(spec, t, run["logits"]).Backward(run, 0.75, 0.5) });
     }
 

@@ -46,7 +46,7 @@ public sealed class GateErrors
     public double[] Backward(OpRun run, double dBalance, double dZ)
     {
         var bounds = new double[_tokens * _spec.Columns];
-        double[] load = Loads(run["counts"]);
+        double[] load = Loads(run["loads"]);
         for (int t = 0; t < _tokens; t++)
         {
             double[] slots = new double[_spec.Slots], s = Scores(t), p = Normalised(s), softmax = Normalised(Exponentials(t));
@@ -71,8 +71,9 @@ public sealed class GateErrors
 
     private void AddWeights(OpRun run, int t, double[] s, double[] p, double[] slots)
     {
-        int[] chosen = [.. Enumerable.Range(t * _spec.TopK, _spec.TopK).Select(i => (int)run["ids"][i]).Select(id => id >= 0 ? id : _spec.Experts - 1 - id)];
-        double[] g = [.. chosen.Select((slot, i) => IsZero(slot) ? 0 : Math.Abs(_spec.Scale * run["dWeights"][(t * _spec.TopK) + i]))];
+        int[] filled = [.. Enumerable.Range(t * _spec.TopK, _spec.TopK).Where(i => (int)run["ids"][i] != _spec.EmptyId)];
+        int[] chosen = [.. filled.Select(i => (int)run["ids"][i]).Select(id => id >= 0 ? id : _spec.Experts - 1 - id)];
+        double[] g = [.. chosen.Select((slot, i) => IsZero(slot) ? 0 : Math.Abs(_spec.Scale * run["dWeights"][filled[i]]))];
         bool[] included = [.. chosen.Select(slot => _spec.Renormalize != Renormalize.ChosenExceptZero || !IsZero(slot))];
         double divisor = _spec.Renormalize == Renormalize.None
             ? _spec.Score == ScoreFunction.Softmax ? s.Sum() : 1
@@ -93,17 +94,17 @@ public sealed class GateErrors
     }
 
     /// <summary>S f_s / T per slot: what the balance loss pulls on each probability.</summary>
-    private double[] Loads(double[] counts)
+    private double[] Loads(double[] loads)
     {
-        double nulls = counts.Skip(_spec.Experts).Sum();
+        double nulls = loads.Skip(_spec.Experts).Sum(), all = Math.Max(1, loads.Sum());
         return
         [
             .. Enumerable.Range(0, _spec.Slots).Select(slot =>
             {
                 int column = _spec.ColumnOf(slot);
                 bool average = slot >= _spec.Experts && _spec.NullBalance == NullBalance.Average;
-                double count = average ? nulls / _spec.NullSlots : counts[column] / _spec.Copies(column);
-                return _spec.Slots * count / ((double)_tokens * _spec.TopK) / Math.Max(1, _tokens);
+                double count = average ? nulls / _spec.NullSlots : loads[column] / _spec.Copies(column);
+                return _spec.Slots * count / all / Math.Max(1, _tokens);
             }),
         ];
     }

@@ -20,11 +20,11 @@ public sealed class Fixture
         _dataStart = 8 + length;
     }
 
-    /// <summary>Reads a file of the null-layer folder.</summary>
-    public static Fixture Open(string file) => new(File.ReadAllBytes(PathOf(file)));
+    /// <summary>Reads a file of a folder of fixtures.</summary>
+    public static Fixture Open(string file, string folder = "null-layer") => new(File.ReadAllBytes(PathOf(file, folder)));
 
-    /// <summary>Full path of a file of the null-layer folder.</summary>
-    public static string PathOf(string file) => Path.Combine(AppContext.BaseDirectory, "fixtures", "null-layer", file);
+    /// <summary>Full path of a file of a folder of fixtures.</summary>
+    public static string PathOf(string file, string folder = "null-layer") => Path.Combine(AppContext.BaseDirectory, "fixtures", folder, file);
 
     /// <summary>Values of a tensor as doubles; exact for every stored type.</summary>
     public double[] Values(string name)

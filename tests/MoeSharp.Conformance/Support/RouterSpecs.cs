@@ -49,6 +49,17 @@ public static class RouterSpecs
         {
             Experts = 5, TopK = 4, Nulls = s_mixed, Score = ScoreFunction.Sigmoid, NullBalance = NullBalance.Average,
         },
+        ["threshold"] = RouterSpec.WithThreshold(12, 0.6, 6),
+        ["threshold, nulls, chosen"] = RouterSpec.WithNulls(8, 5, 0.5) with
+        {
+            Selection = Selection.Threshold, Threshold = 0.45, Renormalize = Renormalize.Chosen, BalanceLoad = BalanceLoad.Top1, NullBalance = NullBalance.Average,
+            SelectionBias = SelectionBias.Logit,
+        },
+        ["threshold, mixed nulls"] = new()
+        {
+            Experts = 6, TopK = 5, Nulls = s_mixed, SharedNullLogit = false, Selection = Selection.Threshold, Threshold = 0.7,
+        },
+        ["threshold of 1"] = RouterSpec.WithThreshold(5, 1, 5),
         ["many experts"] = new() { Experts = 130, TopK = 8, Nulls = [new(NullKind.Zero, 300)], Renormalize = Renormalize.ChosenExceptZero },
     };
 }

@@ -73,6 +73,11 @@ public sealed class MoeLayer : Module
         Variable logits = tape.Linear(routed, RouterWeight, _routerBias);
         GateNode gate = tape.Gate(logits, SelectionBias, spec);
         tape.Release(logits);
+        if (Options.CapacityFactor > 0)
+        {
+            gate = tape.LimitCapacity(gate, spec.CapacityFor(checked((int)x.Shape[0]), Options.CapacityFactor), spec);
+        }
+
         Variable output = tape.Experts(x, gate, W1, W2, spec, out RoutingPlan plan);
         if (_constants is not null)
         {

@@ -26,6 +26,15 @@ public sealed record MoeOptions
     /// <summary>Factor on the router's input.</summary>
     public double InputScale { get; init; } = 1;
 
+    /// <summary>
+    /// Capacity of an expert over an even share of one slot per token; pairs beyond it are dropped, lower ranks first kept (XMoE, arXiv
+    /// 2403.18926). 0 drops nothing, which is causal; with a capacity a token's output depends on later tokens and on the batch.
+    /// </summary>
+    public double CapacityFactor { get; init; }
+
+    /// <summary>Whether no later token can change the output of an earlier one.</summary>
+    public bool IsCausal => CapacityFactor == 0;
+
     /// <summary>Checks every field against the others.</summary>
     /// <returns>These options, for chaining.</returns>
     /// <exception cref="ArgumentException">A value is out of range.</exception>
@@ -35,6 +44,7 @@ public sealed record MoeOptions
         Guard.That(Hidden >= 1 && ExpertWidth >= 1, $"Hidden and expert width are at least 1, got {Hidden} and {ExpertWidth}.");
         Guard.That(SharedWidth >= 0, $"The width of the shared expert is >= 0, got {SharedWidth}.");
         Guard.That(!SharedGate || SharedWidth > 0, "A shared-expert gate needs a shared expert: set SharedWidth.");
+        Guard.That(CapacityFactor >= 0 && double.IsFinite(CapacityFactor), $"The capacity factor is >= 0 (0 is off) and finite, got {CapacityFactor}.");
         Guard.That(double.IsFinite(InputScale), $"The input scale is finite, got {InputScale}.");
         return this;
     }

@@ -29,6 +29,22 @@ public sealed partial class Tape
         return node;
     }
 
+    /// <summary>The same gate with at most <paramref name="capacity"/> pairs per expert; see <see cref="Backend.LimitCapacity"/>. Not causal.</summary>
+    /// <remarks>Losses and counts are those of before. Weights of dropped pairs get no gradient, the others theirs as if nothing had been dropped.</remarks>
+    /// <param name="gate">From <see cref="Gate"/>.</param>
+    /// <param name="capacity">Pairs an expert keeps, at least 1.</param>
+    /// <param name="spec">The routing rules.</param>
+    public GateNode LimitCapacity(GateNode gate, int capacity, RouterSpec spec)
+    {
+        long t = gate.Result.Ids.Shape[0];
+        GateResult kept = gate.Result with
+        {
+            Ids = Rent(DType.Int32, t, spec.TopK), Weights = Wide(t, spec.TopK), ChunkCounts = Rent(DType.Int32, RoutingPlan.Chunks(t), spec.Experts),
+        };
+        Backend.LimitCapacity(gate.Result.Ids, gate.Result.Weights, capacity, spec, kept.Ids, kept.Weights, kept.ChunkCounts);
+        return gate with { Result = kept };
+    }
+
     /// <summary>Dispatch, expert up, expert down and combine as one operation; work and memory follow the real rows.</summary>
     /// <remarks>Kept for backward: x, z [T*K, 2n] and the routing. Null slots of kind zero and identity are part of the combine.</remarks>
     /// <param name="x">[T, d].</param>

@@ -45,6 +45,33 @@ public abstract partial class Backend
         GateCore(logits, selectionBias, spec, result);
     }
 
+    /// <summary>Optional, between gate and dispatch: every real expert keeps at most C (token, slot) pairs, the others become empty slots.</summary>
+    /// <remarks>
+    /// The order in which an expert keeps its pairs: lower rank first, then larger weight (NaN last), then earlier token. It is the priority
+    /// (ranks - rank + 1) + P of XMoE (arXiv 2403.18926) for raw weights. Weights are not normalised again. NOT CAUSAL: whether a token
+    /// keeps an expert depends on later tokens and on the batch; leave it out when generating. The gradient needs no op of its own:
+    /// a dropped pair has no row, so <see cref="CombineBackward"/> gives it none, and <see cref="GateBackward"/> takes the ids of the gate.
+    /// Exact: the same pairs on every backend for the same weights.
+    /// </remarks>
+    /// <param name="ids">Int32 [T, K] from <see cref="Gate"/>; ids that are no real expert are copied.</param>
+    /// <param name="weights">Wide [T, K].</param>
+    /// <param name="capacity">C &gt;= 1; see <see cref="RouterSpec.CapacityFor"/>.</param>
+    /// <param name="spec">The routing rules.</param>
+    /// <param name="keptIds">Int32 [T, K]: <paramref name="ids"/>, <see cref="RouterSpec.EmptyId"/> where dropped.</param>
+    /// <param name="keptWeights">Wide [T, K]: <paramref name="weights"/>, 0 where dropped.</param>
+    /// <param name="chunkCounts">Int32 [ceil(T / 256), E] of the kept ids, for <see cref="Dispatch"/>.</param>
+    public void LimitCapacity(Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
+    {
+        int t = Size(ids, 0, 2);
+        Guard.That(capacity >= 1, $"The capacity of an expert is at least 1 token, got {capacity}.");
+        CheckGate(ids, weights, t, spec);
+        CheckGate(keptIds, keptWeights, t, spec);
+        Guard.Is(chunkCounts, DType.Int32, [RoutingPlan.Chunks(t), spec.Experts]);
+        Distinct(keptIds, ids);
+        Distinct(keptWeights, weights);
+        LimitCapacityCore(ids, weights, capacity, spec, keptIds, keptWeights, chunkCounts);
+    }
+
     /// <summary>Ids and weights to a <see cref="RoutingPlan"/>: a stable counting sort of the real slots.</summary>
     /// <remarks>Exact integers. Ids &lt; 0 or &gt;= E get no row. Rows of an expert are in ascending (token, slot) order; a repeated id gives two rows.</remarks>
     /// <param name="ids">Int32 [T, K].</param>
@@ -138,6 +165,9 @@ public abstract partial class Backend
 
 #pragma warning disable CS1591 // The Core twins mean what their public methods document.
     protected abstract void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result);
+
+    protected abstract void LimitCapacityCore(
+        Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts);
 
     protected abstract void DispatchCore(Tensor ids, Tensor weights, Tensor? chunkCounts, RoutingPlan plan);
 

@@ -190,6 +190,16 @@ public sealed record RouterSpec
         return checked((int)Math.Round(experts * (1 - rho) / rho, MidpointRounding.AwayFromZero));
     }
 
+    /// <summary>Tokens that an expert takes with a capacity factor: max(4, ceil(T / E * factor)) (XMoE, arXiv 2403.18926).</summary>
+    /// <param name="tokens">T.</param>
+    /// <param name="factor">Capacity over an even share of one slot per token, &gt; 0; XMoE sets it to the slots a token may fill.</param>
+    /// <exception cref="ArgumentException">The factor is not a positive number.</exception>
+    public int CapacityFor(int tokens, double factor)
+    {
+        Guard.That(factor > 0 && double.IsFinite(factor), $"The capacity factor is > 0 and finite, got {factor}.");
+        return (int)Math.Min(int.MaxValue, Math.Max(4, Math.Ceiling((double)tokens / Experts * factor)));
+    }
+
     /// <summary>A null-expert router: softmax, one shared zero null logit, weights over the chosen real experts.</summary>
     public static RouterSpec WithNulls(int experts, int topK, double rho)
     {

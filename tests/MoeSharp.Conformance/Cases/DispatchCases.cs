@@ -1,3 +1,5 @@
+using MoeSharp.Core;
+
 namespace MoeSharp.Conformance;
 
 /// <summary>Dispatch over the sizes at which chunks, warps and histograms begin and end.</summary>
@@ -18,6 +20,9 @@ public sealed class DispatchCases : ICatalog
         Random("T4096 E8 K2", 4096, 2, 8, 0.5, hot: false), Random("T4096 E384 K8", 4096, 8, 384, 0.25, hot: false),
         Random("T4096 E64 K8 hot", 4096, 8, 64, 0.5, hot: true), Random("T257 E8 K2 hot", 257, 2, 8, 0, hot: true),
         Garbage(0, 4, 3), Garbage(33, 4, 3), Garbage(1000, 16, 7),
+        .. from t in (int[])[0, 1, 33, 300]
+           from capacity in (int[])[1, 7, 60]
+           select Capacity(t, capacity, tied: t == 300 && capacity == 7),
         Duplicates(1, 4, 1), Duplicates(300, 8, 4), Duplicates(257, 2, 64),
     ];
 
@@ -25,6 +30,7 @@ public sealed class DispatchCases : ICatalog
     [
         Random("T20000 E128 K8", 20_000, 8, 128, 0.5, hot: false), Random("T20000 E64 K4 hot", 20_000, 4, 64, 0.25, hot: true),
         Random("T100003 E64 K2", 100_003, 2, 64, 0.5, hot: false), Random("T100003 E512 K2", 100_003, 2, 512, 0.75, hot: false, counted: true),
+        Capacity(3000, 400, tied: true),
     ];
 
     /// <summary>Dispatch of a given routing.</summary>
@@ -52,4 +58,21 @@ public sealed class DispatchCases : ICatalog
     /// <summary>The same expert several times in one token: one row each.</summary>
     private static OpCase Duplicates(int t, int k, int e) =>
         Dispatch($"duplicates T{t} K{k} E{e}", Routing.From(t, k, e, Draw.Integers($"duplicates {t}", t * k, e), Draw.Normals("duplicates", t * k)));
+
+    /// <summary>A capacity over a hot routing; weights are random, or few different ones.</summary>
+    private static OpCase Capacity(int t, int capacity, bool tied)
+    {
+        const int Experts = 6, Ranks = 3;
+        var spec = new RouterSpec { Experts = Experts, TopK = Ranks, Nulls = [new(NullKind.Zero, 2)] };
+        var routing = Routing.Random($"capacity {t} {capacity}", t, Ranks, Experts, 0.2, 2, hot: true);
+        double[] weights = tied ? Array.ConvertAll(Draw.Integers("tied", t * Ranks, 3), i => i / 4.0) : routing.Weights;
+        return new(
+            $"LimitCapacity T{t} C{capacity}",
+            [
+                routing.IdsInput(), OpTensor.In("weights", weights, t, Ranks), OpTensor.OutIds("keptIds", t, Ranks), OpTensor.Out("keptWeights", t, Ranks),
+                OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(t), Experts),
+            ],
+            (backend, s) => backend.LimitCapacity(s["ids"], s["weights"], capacity, spec, s["keptIds"], s["keptWeights"], s["chunkCounts"]),
+            Tolerance.Exact);
+    }
 }

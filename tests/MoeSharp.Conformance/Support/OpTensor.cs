@@ -26,8 +26,8 @@ public sealed record OpTensor(string Name, Role Role, bool IsInteger, long[] Sha
     // The parameters that the contract documents as wide, by their names.
     private static readonly HashSet<string> s_wide =
     [
-        "weights", "dWeights", "rowWeight", "dRowWeight", "probabilitySums", "balanceLoss", "zLoss", "dBalanceLoss", "dZLoss", "selectionBias",
-        "inverseRms", "dWeight", "dBias", "dTable", "dW1", "dW2", "dConstants", "losses", "logSumExp", "mean", "dMean",
+        "weights", "dWeights", "rowWeight", "dRowWeight", "keptWeights", "probabilitySums", "balanceLoss", "zLoss", "dBalanceLoss", "dZLoss", "selectionBias",
+        "inverseRms", "dWeight", "dBias", "dTable", "dW1", "dW2", "dConstants", "losses", "logSumExp", "mean", "dMean", "keptWeights",
         "gradient", "factor", "norm", "master", "firstMoment", "secondMoment",
     ];
 

@@ -52,6 +52,9 @@ public sealed class MoeLayerGradientTests : AutogradTest
             GroupScore = GroupScore.TopTwoSum,
             Scale = 2.5,
         }) with { SharedWidth = 4, SharedGate = true },
+        ["threshold, raw weights, top-1 loads"] = Make(RouterSpec.WithThreshold(experts: 5, threshold: 0.6, mostExperts: 4)),
+        ["threshold over nulls, normalised, with a capacity"] =
+            Make(RouterSpec.WithNulls(2, 3, 0.5) with { Selection = Selection.Threshold, Threshold = 0.8 }) with { CapacityFactor = 0.5 },
         ["logit bias on shared nulls, shared expert"] =
             Make(RouterSpec.WithNulls(4, 4, 0.5) with { SelectionBias = SelectionBias.Logit }) with { SharedWidth = 3 },
     };

@@ -13,7 +13,7 @@ namespace {
 // What does not change from token to token.
 struct Router {
     NullGroups nulls;
-    int experts, columns, topk, score, renormalize, bias_kind, groups, groups_kept, group_score, shared_logit;
+    int experts, columns, topk, empty, score, renormalize, bias_kind, groups, groups_kept, group_score, shared_logit;
     float epsilon, scale, threshold;
 
     __device__ __forceinline__ int copies(int column) const { return nulls.copies_of(column, experts, shared_logit); }
@@ -45,7 +45,7 @@ struct Work {
 // key is the logit (plus its bias): softmax and sigmoid order as their logits do, and logits cannot underflow or saturate into ties.
 // Returns logsumexp over all slots.
 __device__ __forceinline__ float score_token(const Router& r, const Work& work, const Float* logits, const float* bias, int lane) {
-    const bool is_softmax = r.score == SCORE_SOFTMAX, biased_score = r.bias_kind == BIAS_SCORE;
+    const bool is_softmax = r.score == SCORE_SOFTMAX, is_relu = r.score == SCORE_RELU, biased_score = r.bias_kind == BIAS_SCORE;
     float largest = Max::identity();
     for (int c = lane; c < r.columns; c += 32) {
         const float logit = to_float(logits[c]);
@@ -57,14 +57,14 @@ __device__ __forceinline__ float score_token(const Router& r, const Work& work, 
     float exponentials = 0.0f, sigmoids = 0.0f;
     for (int c = lane; c < r.columns; c += 32) {
         const float logit = work.scores[c], exponential = expf(logit - largest), copies = static_cast<float>(r.copies(c));
-        const float score = is_softmax ? exponential : sigmoid(logit);
+        const float score = is_softmax ? exponential : is_relu ? relu(logit) : sigmoid(logit);
         exponentials += copies * exponential;
         sigmoids += copies * score;
         work.scores[c] = score;
     }
     exponentials = reduce_warp<Sum>(exponentials);
     const float total = is_softmax ? exponentials : reduce_warp<Sum>(sigmoids);
-    const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
+    const float inverse = is_relu ? 1.0f : total == 0.0f ? 0.0f : 1.0f / total;
     for (int c = lane; c < r.columns; c += 32) {
         const float probability = work.scores[c] * inverse, score = is_softmax ? probability : work.scores[c];
         work.scores[c] = score;
@@ -172,20 +172,24 @@ __device__ __forceinline__ void choose(const Router& r, const Work& work, int la
 }
 
 // Slots that a token fills: all K, or the ranks before which the probabilities, added in rank order, are below the threshold. A NaN is
-// below nothing, so it ends them.
+// below nothing, so it ends them. Of ReLU scores the positive ones, perhaps none.
 __device__ __forceinline__ int filled_slots(const Router& r, const Work& work) {
-    if (r.threshold >= 1.0f) {
-        return r.topk;
-    }
-    int filled = 1;
-    for (float mass = work.scores[work.columns[0]]; filled < r.topk && mass < r.threshold; filled++) {
-        mass += work.scores[work.columns[filled]];
+    const bool is_relu = r.score == SCORE_RELU;
+    int filled = is_relu || r.threshold < 1.0f ? 0 : r.topk;
+    float mass = 0.0f;
+    for (; filled < r.topk; filled++) {
+        const float score = work.scores[work.columns[filled]];
+        if (is_relu ? score == 0.0f : filled > 0 && !(mass < r.threshold)) {
+            break;
+        }
+        mass += score;
     }
     return filled;
 }
 
-// Ids, combine weights and counts of a token; the slots behind the filled ones are empty. Normalised softmax weights come from the chosen logits alone and every sum runs in rank
-// order over the slots that take part, so a token with null slots gets the bits of a router without them.
+// Ids, combine weights and counts of a token; the slots behind the filled ones are empty. Normalised softmax weights come from the chosen
+// logits alone and every sum runs in rank order over the slots that take part, so a token with null slots gets the bits of a router
+// without them.
 __device__ __forceinline__ void write_token(
     const Router& r, const Work& work, const Float* logits, int* ids, float* weights, int* counts, int filled, int lane) {
     const bool exponential = r.score == SCORE_SOFTMAX && r.renormalize != RENORMALIZE_NONE;
@@ -218,7 +222,7 @@ __device__ __forceinline__ void write_token(
         weights[k] = work.kinds[k] == NULL_ZERO ? 0.0f : r.scale * (work.values[k] / divisor);
     }
     for (int k = filled + lane; k < r.topk; k += 32) {
-        ids[k] = -1 - r.nulls.slots();
+        ids[k] = r.empty;
         weights[k] = 0.0f;
     }
     __syncwarp();
@@ -231,10 +235,10 @@ __device__ __forceinline__ void write_token(
 // warps; shared memory: 32 + C words, C more for top counts, and per warp 3 C + 4 K + groups words.
 extern "C" __global__ void __launch_bounds__(1024, 1) gate(
     const Float* logits, const float* bias, int* ids, float* weights, int* chunk_counts, float* partials, int* null_counts,
-    int* top_counts, int tokens, int experts, int columns, int topk, int score, int renormalize, float epsilon, float scale,
-    int bias_kind, int groups, int groups_kept, int group_score, float threshold, int shared_logit, NULL_GROUP_PARAMETERS) {
+    int* top_counts, int tokens, int experts, int columns, int topk, int empty, int score, int renormalize, float epsilon,
+    float scale, int bias_kind, int groups, int groups_kept, int group_score, float threshold, int shared_logit, NULL_GROUP_PARAMETERS) {
     DYNAMIC_SHARED(shared);
-    const Router r = {NULL_GROUPS, experts, columns, topk, score, renormalize, bias_kind, groups, groups_kept, group_score,
+    const Router r = {NULL_GROUPS, experts, columns, topk, empty, score, renormalize, bias_kind, groups, groups_kept, group_score,
                       shared_logit, epsilon, scale, threshold};
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     float* squares = reinterpret_cast<float*>(shared);
@@ -263,10 +267,11 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate(
                 mask_groups(r, work, lane);
             }
             choose(r, work, lane);
-            if (top_counts != nullptr && lane == 0) {
+            const int filled = filled_slots(r, work);
+            if (top_counts != nullptr && filled > 0 && lane == 0) {
                 atomicAdd(&counts[columns + work.columns[0]], 1);
             }
-            write_token(r, work, row, ids + first, weights + first, counts, filled_slots(r, work), lane);
+            write_token(r, work, row, ids + first, weights + first, counts, filled, lane);
         }
         if (lane == 0) {
             squares[warp] = square;
@@ -316,7 +321,8 @@ __device__ __forceinline__ double sum_warp(double x) {
 // then warp 0 adds the warps. Shared memory: 1024 doubles and 2048 integers.
 extern "C" __global__ void __launch_bounds__(1024, 1) gate_finish(
     const float* partials, const int* null_counts, const int* chunk_counts, const int* top_chunks, int* counts, int* top_counts,
-    float* probability_sums, float* balance_loss, float* z_loss, int tokens, int experts, int columns, int average, int shared_logit, NULL_GROUP_PARAMETERS) {
+    float* probability_sums, float* balance_loss, float* z_loss, int tokens, int experts, int columns, int average, int shared_logit,
+    NULL_GROUP_PARAMETERS) {
     DYNAMIC_SHARED(shared);
     const NullGroups nulls = NULL_GROUPS;
     double* warp_sums = reinterpret_cast<double*>(shared);

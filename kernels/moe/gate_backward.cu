@@ -125,9 +125,9 @@ __device__ __forceinline__ void softmax_row(const Router& r, const Work& work, c
     }
 }
 
-// Sigmoid scores s: the balance loss through s / sum of s, the weights, times s (1 - s) as a product of two sigmoids, exact where s is
+// ReLU scores: balance loss and weights where the logit is positive. Sigmoid scores s: the balance loss through s / sum of s, the weights, times s (1 - s) as a product of two sigmoids, exact where s is
 // close to 1; and the z-loss through the softmax.
-__device__ __forceinline__ void sigmoid_row(
+__device__ __forceinline__ void score_row(
     const Router& r, const Work& work, const float* balance, const Float* logits, float largest, float inverse_exponentials, float z_slope,
     Float* d_logits, int lane) {
     float total = 0.0f, mean = 0.0f;
@@ -136,12 +136,13 @@ __device__ __forceinline__ void sigmoid_row(
         mean += work.scores[c] * balance[c];
     }
     total = reduce_warp<Sum>(total);
-    const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
-    mean = reduce_warp<Sum>(mean) * inverse;
+    const bool is_relu = r.score == SCORE_RELU;
+    const float inverse = is_relu ? 1.0f : total == 0.0f ? 0.0f : 1.0f / total;
+    mean = is_relu ? 0.0f : reduce_warp<Sum>(mean) * inverse;
     for (int c = lane; c < r.columns; c += 32) {
         const float logit = to_float(logits[c]), copies = r.copies(c);
         const float gradient = (balance[c] - copies * mean) * inverse + work.added[c];
-        const float slope = work.scores[c] * sigmoid(-logit), p = expf(logit - largest) * inverse_exponentials;
+        const float slope = is_relu ? work.scores[c] > 0.0f ? 1.0f : 0.0f : work.scores[c] * sigmoid(-logit), p = expf(logit - largest) * inverse_exponentials;
         store(&d_logits[c], gradient * slope + z_slope * copies * p);
     }
 }
@@ -174,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) gate_backward(
         for (int c = lane; c < columns; c += 32) {
             const float logit = work.scores[c], exponential = expf(logit - largest);
             exponentials += r.copies(c) * exponential;
-            work.scores[c] = score == SCORE_SOFTMAX ? exponential : sigmoid(logit);
+            work.scores[c] = score == SCORE_SOFTMAX ? exponential : score == SCORE_RELU ? relu(logit) : sigmoid(logit);
         }
         exponentials = reduce_warp<Sum>(exponentials);
         const float inverse = 1.0f / exponentials, z_slope = z_factor * (largest + logf(exponentials));
@@ -186,7 +187,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) gate_backward(
         if (score == SCORE_SOFTMAX) {
             softmax_row(r, work, balance, z_slope, d_logits + t * columns, lane);
         } else {
-            sigmoid_row(r, work, balance, row, largest, inverse, z_slope, d_logits + t * columns, lane);
+            score_row(r, work, balance, row, largest, inverse, z_slope, d_logits + t * columns, lane);
         }
         __syncwarp();
     }

@@ -10,7 +10,7 @@
 #include "common/reduce.cuh"
 
 // The values of the enums of RouterSpec.
-constexpr int SCORE_SOFTMAX = 0, SCORE_SIGMOID = 1;
+constexpr int SCORE_SOFTMAX = 0, SCORE_SIGMOID = 1, SCORE_RELU = 2;
 constexpr int NULL_ZERO = 0, NULL_IDENTITY = 1, NULL_CONSTANT = 2;
 constexpr int RENORMALIZE_NONE = 0, RENORMALIZE_CHOSEN = 1, RENORMALIZE_EXCEPT_ZERO = 2;
 constexpr int BIAS_NONE = 0, BIAS_SCORE = 1, BIAS_LOGIT = 2;
@@ -107,6 +107,9 @@ __device__ __forceinline__ bool takes_part(int kind, int renormalize) {
 }
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+// max(0, x); 0 for NaN.
+__device__ __forceinline__ float relu(float x) { return x > 0.0f ? x : 0.0f; }
 
 // Unsigned keys in the order of the floats: -0 equals 0; NaN is below every number and above MASKED, the key of a slot that may not be
 // chosen. So a choice by keys gives distinct valid slots whatever the logits hold.

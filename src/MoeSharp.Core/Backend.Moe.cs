@@ -8,7 +8,9 @@ public abstract partial class Backend
     /// With s = score of a slot (softmax over all S slots, or sigmoid), the weight of a chosen slot is
     /// scale * s / D; D is 1, the sum over the chosen slots, or over the chosen slots that are not zero nulls (softmax: computed as a
     /// softmax over those logits, exact for any M; sigmoid: plus epsilon). All-null tokens get weights 0.
-    /// Probabilities of the statistics: the softmax, or the sigmoid scores divided by their sum over all slots.
+    /// Probabilities of the statistics: the softmax, or the sigmoid scores divided by their sum over all slots. ReLU scores stay as they
+    /// are: the balance loss is then the load-weighted L1 norm of ReMoE (arXiv 2412.14711, eq. 7-8), S * sum over slots of f_s * mean
+    /// score, with f_s over the slots that fired in this batch where ReMoE divides by its target; its adaptive factor absorbs the rest.
     /// Statistics are summed over fixed chunks of tokens in a fixed order.
     /// </remarks>
     /// <param name="logits">[T, C], C = <see cref="RouterSpec.Columns"/>.</param>

@@ -8,6 +8,11 @@ public enum ScoreFunction
 
     /// <summary>Independent sigmoid per slot (DeepSeek-V3).</summary>
     Sigmoid,
+
+    /// <summary>
+    /// max(0, logit): a slot fires when its logit is positive, at most K of them, and the logit is the weight (ReMoE, arXiv 2412.14711).
+    /// </summary>
+    Relu,
 }
 
 /// <summary>What a null slot adds to the output, per unit of its weight.</summary>
@@ -106,6 +111,7 @@ public enum NullBalance
 /// A threshold router keeps the slot of rank r when the probabilities of ranks 1..r-1, added in rank order in binary32 (binary64 on a
 /// Float64 backend), are below the threshold; null slots are ranked, weighed and kept like any other. A slot it does not fill is empty: id
 /// <see cref="EmptyId"/>, weight 0, in no count and no row.
+/// A ReLU router keeps the ranks whose logit is positive, which may be none.
 /// Sources: null experts (arXiv 2601.15370, eq. 1-6), MoE++ (2410.07348), DeepSeek-V2/V3, LongCat-Flash.
 /// </remarks>
 public sealed record RouterSpec
@@ -189,6 +195,14 @@ public sealed record RouterSpec
 
         return checked((int)Math.Round(experts * (1 - rho) / rho, MidpointRounding.AwayFromZero));
     }
+
+    /// <summary>A ReLU router as in ReMoE (arXiv 2412.14711): experts with a positive logit, which is their weight; the balance loss is its regulariser.</summary>
+    /// <param name="experts">Experts E.</param>
+    /// <param name="mostExperts">Most experts per token, 1..E; ReMoE has no limit. An untrained router fires about E / 2.</param>
+    public static RouterSpec WithRelu(int experts, int mostExperts) => new()
+    {
+        Experts = experts, TopK = mostExperts, Score = ScoreFunction.Relu, Renormalize = Renormalize.None,
+    };
 
     /// <summary>Tokens that an expert takes with a capacity factor: max(4, ceil(T / E * factor)) (XMoE, arXiv 2403.18926).</summary>
     /// <param name="tokens">T.</param>
@@ -280,6 +294,9 @@ public sealed record RouterSpec
         Guard.That(
             Selection == Selection.TopK || Score == ScoreFunction.Softmax,
             $"A threshold router collects softmax probabilities, this one has ScoreFunction.{Score}.");
+        Guard.That(
+            Score != ScoreFunction.Relu || (SelectionBias == SelectionBias.None && GroupCount == 1),
+            $"A ReLU router chooses by the sign of its logits: it takes no selection bias and no groups, this one has SelectionBias.{SelectionBias} and {GroupCount} groups.");
         Guard.That(double.IsFinite(Scale), $"The weight scale is finite, got {Scale}.");
         Guard.That(NormalizeEpsilon >= 0, $"The normalising epsilon is >= 0, got {NormalizeEpsilon}.");
         return this;

@@ -79,8 +79,17 @@ internal readonly unsafe struct GateGradient
         }
         else
         {
-            Sigmoids(logits);
-            SigmoidGradients(ids, dWeights, copies);
+            if (spec.Score == ScoreFunction.Relu)
+            {
+                Relus(logits);
+            }
+            else
+            {
+                Sigmoids(logits);
+                NormalizedScores(copies);
+            }
+
+            AddWeights(ids, dWeights);
             for (int c = 0; c < columns; c++)
             {
                 dLogits[c] = (_gradients[c] * _slopes[c]) + (zSlope * copies[c] * _probabilities[c]);
@@ -102,10 +111,19 @@ internal readonly unsafe struct GateGradient
         }
     }
 
-    /// <summary>Gradient to the scores: the balance loss through s / sum of s, and the weights.</summary>
-    private void SigmoidGradients(int* ids, float* dWeights, float* copies)
+    /// <summary>Scores, and slopes 1 where they are positive. The balance loss takes them as they are.</summary>
+    private void Relus(float* logits)
     {
-        RouterSpec spec = _layout.Spec;
+        GateKernel.Relus(logits, _layout.Columns, _scores);
+        for (int c = 0; c < _layout.Columns; c++)
+        {
+            _slopes[c] = _scores[c] > 0f ? 1f : 0f;
+        }
+    }
+
+    /// <summary>Gradient of the balance loss to the scores, through s / sum of s.</summary>
+    private void NormalizedScores(float* copies)
+    {
         float total = GateKernel.SlotSum(_layout, _scores);
         float inverse = total == 0f ? 0f : 1f / total;
         float mean = VectorMath.Dot(_scores, _gradients, _layout.Columns) * inverse;
@@ -113,7 +131,12 @@ internal readonly unsafe struct GateGradient
         {
             _gradients[c] = (_gradients[c] - (copies[c] * mean)) * inverse;
         }
+    }
 
+    /// <summary>Adds the gradient of the weights to that of the scores.</summary>
+    private void AddWeights(int* ids, float* dWeights)
+    {
+        RouterSpec spec = _layout.Spec;
         if (spec.Renormalize == Renormalize.None)
         {
             AddRawWeights(ids, dWeights, _gradients);

@@ -83,6 +83,11 @@ internal readonly unsafe struct GateKernel
             VectorMath.Scaled(1f / sum, _scores, _scores, columns);
             VectorMath.AddTo(_scores, probabilities, columns);
         }
+        else if (spec.Score == ScoreFunction.Relu)
+        {
+            Relus(logits, columns, _scores);
+            VectorMath.AddTo(_scores, probabilities, columns);
+        }
         else
         {
             Sigmoids(logits);
@@ -97,10 +102,20 @@ internal readonly unsafe struct GateKernel
         }
 
         SlotSelection.Choose(_keys, _layout, spec.TopK, _chosen);
-        topCounts[_chosen[0]]++;
-        WriteIds(ids, counts, Filled());
+        int filled = Filled();
+        topCounts[_chosen[0]] += Math.Min(filled, 1);
+        WriteIds(ids, counts, filled);
         WriteWeights(logits, ids, weights);
         return largest + MathF.Log(sum);
+    }
+
+    /// <summary>max(0, logit); 0 for NaN.</summary>
+    public static void Relus(float* logits, int columns, float* scores)
+    {
+        for (int c = 0; c < columns; c++)
+        {
+            scores[c] = logits[c] > 0f ? logits[c] : 0f;
+        }
     }
 
     private static int Padded(int count) => (count + VectorMath.Lanes - 1) & -VectorMath.Lanes;
@@ -133,7 +148,7 @@ internal readonly unsafe struct GateKernel
         new Span<int>(_keys + _layout.Columns, Padded(_layout.Columns) - _layout.Columns).Fill(SlotSelection.Masked);
     }
 
-    /// <summary>Slots that are filled: K, or the ranks before which the probabilities sum to less than the threshold.</summary>
+    /// <summary>Slots that are filled: K, or the ranks before which the probabilities sum to less than the threshold, or those of positive score.</summary>
     private int Filled()
     {
         RouterSpec spec = _layout.Spec;
@@ -145,6 +160,14 @@ internal readonly unsafe struct GateKernel
             for (filled = 1; filled < spec.TopK && mass < threshold; filled++)
             {
                 mass += _scores[_chosen[filled]];
+            }
+        }
+
+        else if (spec.Score == ScoreFunction.Relu)
+        {
+            for (filled = 0; filled < spec.TopK && _scores[_chosen[filled]] > 0f;)
+            {
+                filled++;
             }
         }
 

@@ -34,7 +34,7 @@ public sealed partial class CudaBackend
                 key, "gate", shape,
                 [
                     logits, selectionBias, result.Ids, result.Weights, result.ChunkCounts, partials, nullCounts, topCounts, tokens, spec.Experts,
-                    columns, spec.TopK, (int)spec.Score, (int)spec.Renormalize, (float)spec.NormalizeEpsilon, (float)spec.Scale, (int)spec.SelectionBias, spec.GroupCount,
+                    columns, spec.TopK, spec.EmptyId, (int)spec.Score, (int)spec.Renormalize, (float)spec.NormalizeEpsilon, (float)spec.Scale, (int)spec.SelectionBias, spec.GroupCount,
                     spec.GroupsKept, (int)spec.GroupScore, spec.Selection == Selection.Threshold ? (float)spec.Threshold : 1f, spec.SharedNullLogit ? 1 : 0, .. router.Nulls,
                 ]);
         }

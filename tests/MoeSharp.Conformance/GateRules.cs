@@ -62,6 +62,15 @@ public abstract class GateRules(Backend subject)
         Assert.Equal(1 / 3.0, run["weights"][0], 1e-6);
     }
 
+    [Fact]
+    public void Relu_TakesThePositiveLogits_AndWeighsByThem()
+    {
+        OpRun run = Run(RouterSpec.WithRelu(4, 3), [-1, 0.5, 0, 2, -1, -2, 0, double.NaN, 4, 3, 2, 1]);
+        Assert.Equal([3, 1, -1, -1, -1, -1, 0, 1, 2], run["ids"]);
+        Assert.Equal([2, 0.5, 0, 0, 0, 0, 4, 3, 2], run["weights"]);
+        Assert.Equal([4, 3.5, 2, 3], run["probabilitySums"]);
+    }
+
     [Theory]
     [InlineData(0.45, 1)]
     [InlineData(0.6, 2)]
@@ -158,7 +167,7 @@ public abstract class GateRules(Backend subject)
         {
             double[] own = [.. ids[(t * spec.TopK)..((t + 1) * spec.TopK)].Where(id => id != spec.EmptyId)];
             Assert.Equal(own.Length, own.Distinct().Count());
-            Assert.InRange(own.Length, spec.Selection == Selection.Threshold ? 1 : spec.TopK, spec.TopK);
+            Assert.InRange(own.Length, spec.Score == ScoreFunction.Relu ? 0 : spec.Selection == Selection.Threshold ? 1 : spec.TopK, spec.TopK);
             Assert.All(own, id => Assert.InRange(id, -spec.NullSlots, spec.Experts - 1));
         }
     }

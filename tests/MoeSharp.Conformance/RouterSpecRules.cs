@@ -25,5 +25,10 @@ public sealed class RouterSpecRules
         RouterSpec.WithThreshold(8, 0.5, 4) with { Score = ScoreFunction.Sigmoid },
         "A threshold router collects softmax probabilities, this one has ScoreFunction.Sigmoid.");
 
+    [Fact]
+    public void ReluWithABias_IsRefused() => Refused(
+        RouterSpec.WithRelu(8, 4) with { SelectionBias = SelectionBias.Logit },
+        "A ReLU router chooses by the sign of its logits: it takes no selection bias and no groups, this one has SelectionBias.Logit and 1 groups.");
+
     private static void Refused(RouterSpec spec, string message) => Assert.Equal(message, Assert.Throws<ArgumentException>(spec.Validate).Message);
 }

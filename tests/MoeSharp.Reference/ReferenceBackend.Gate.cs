@@ -22,7 +22,7 @@ public sealed partial class ReferenceBackend
             double[] z = SlotLogits(Matrix(logits)[t], spec);
             int[] chosen = Filled(Choose(SelectionScores(z, bias, spec), spec), z, spec);
             double[] weights = CombineWeights(z, chosen, spec);
-            if (result.TopCounts is not null)
+            if (result.TopCounts is not null && chosen.Length > 0)
             {
                 Ints(result.TopCounts)[spec.ColumnOf(chosen[0])]++;
             }
@@ -74,6 +74,7 @@ public sealed partial class ReferenceBackend
                 (ScoreFunction.Softmax, SelectionBias.Score) => p[slot] + b,
                 (ScoreFunction.Softmax, _) => z[slot] + b,
                 (ScoreFunction.Sigmoid, SelectionBias.Score) => Sigmoid(z[slot]) + b,
+                (ScoreFunction.Relu, _) => z[slot],
                 _ => Sigmoid(z[slot] + b),
             };
         }
@@ -95,9 +96,14 @@ public sealed partial class ReferenceBackend
         return chosen;
     }
 
-    /// <summary>The ranks that are kept: all, or those before which the probabilities sum to less than the threshold; the first always.</summary>
+    /// <summary>The ranks that are kept: all, or those with a positive ReLU score, or those before which the probabilities sum to less than the threshold; the first always.</summary>
     private static int[] Filled(int[] ranked, double[] z, RouterSpec spec)
     {
+        if (spec.Score == ScoreFunction.Relu)
+        {
+            return [.. ranked.TakeWhile(slot => z[slot] > 0)];
+        }
+
         if (spec.Selection == Selection.TopK || spec.Threshold >= 1)
         {
             return ranked;
@@ -186,9 +192,9 @@ public sealed partial class ReferenceBackend
         int[] included = Enumerable.Range(0, chosen.Length).Where(i => Included(chosen[i], spec)).ToArray();
         double[] values = included.Select(i => z[chosen[i]]).ToArray();
         double[] shares;
-        if (spec.Score == ScoreFunction.Sigmoid)
+        if (spec.Score != ScoreFunction.Softmax)
         {
-            double[] s = values.Select(Sigmoid).ToArray();
+            double[] s = values.Select(x => ScoreOf(x, spec)).ToArray();
             double divisor = spec.Renormalize == Renormalize.None ? 1 : s.Sum() + spec.NormalizeEpsilon;
             shares = s.Select(x => x / divisor).ToArray();
         }
@@ -217,7 +223,14 @@ public sealed partial class ReferenceBackend
     private static bool IsZeroNull(int slot, RouterSpec spec) =>
         slot >= spec.Experts && spec.KindOf(slot - spec.Experts) == NullKind.Zero;
 
-    /// <summary>Probabilities of the statistics: the softmax, or sigmoid scores divided by their sum over all slots (0 when all underflow).</summary>
+    /// <summary>Sigmoid or ReLU of a logit; a ReLU of NaN is 0.</summary>
+    private static double ScoreOf(double z, RouterSpec spec) => spec.Score == ScoreFunction.Sigmoid ? Sigmoid(z) : z > 0 ? z : 0;
+
+    /// <summary>Its derivative, 0 where a ReLU bends.</summary>
+    private static double SlopeOf(double z, RouterSpec spec) =>
+        spec.Score == ScoreFunction.Sigmoid ? Sigmoid(z) * (1 - Sigmoid(z)) : z > 0 ? 1 : 0;
+
+    /// <summary>Probabilities of the statistics: the softmax, sigmoid scores divided by their sum over all slots (0 when all underflow), or ReLU scores.</summary>
     private static double[] Probabilities(double[] z, RouterSpec spec)
     {
         if (spec.Score == ScoreFunction.Softmax)
@@ -225,7 +238,12 @@ public sealed partial class ReferenceBackend
             return Softmax(z);
         }
 
-        double[] s = z.Select(Sigmoid).ToArray();
+        double[] s = z.Select(x => ScoreOf(x, spec)).ToArray();
+        if (spec.Score == ScoreFunction.Relu)
+        {
+            return s;
+        }
+
         double sum = s.Sum();
         return s.Select(x => sum == 0 ? 0 : x / sum).ToArray();
     }

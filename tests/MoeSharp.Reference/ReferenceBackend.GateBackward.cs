@@ -44,9 +44,9 @@ public sealed partial class ReferenceBackend
             g[i] = IsZeroNull(chosen[i], spec) ? 0 : spec.Scale * dWeights[i];
         }
 
-        if (spec.Score == ScoreFunction.Sigmoid)
+        if (spec.Score != ScoreFunction.Softmax)
         {
-            AddSigmoidGradient(z, chosen, g, spec, dSlots);
+            AddScoreGradient(z, chosen, g, spec, dSlots);
         }
         else if (spec.Renormalize == Renormalize.None)
         {
@@ -71,13 +71,13 @@ public sealed partial class ReferenceBackend
         }
     }
 
-    /// <summary>w_i = scale s_i / D, D = sum of included s + epsilon (or 1): ds_i = g_i / D - sum_j g_j s_j / D^2; dz = ds s (1 - s).</summary>
-    private static void AddSigmoidGradient(double[] z, int[] chosen, double[] g, RouterSpec spec, double[] dSlots)
+    /// <summary>w_i = scale s_i / D, D = sum of included s + epsilon (or 1): ds_i = g_i / D - sum_j g_j s_j / D^2; dz = ds times the slope.</summary>
+    private static void AddScoreGradient(double[] z, int[] chosen, double[] g, RouterSpec spec, double[] dSlots)
     {
         double divisor = 0, product = 0;
         for (int i = 0; i < g.Length; i++)
         {
-            double s = Sigmoid(z[chosen[i]]);
+            double s = ScoreOf(z[chosen[i]], spec);
             divisor += Included(chosen[i], spec) ? s : 0;
             product += g[i] * s;
         }
@@ -85,11 +85,10 @@ public sealed partial class ReferenceBackend
         divisor += spec.NormalizeEpsilon;
         for (int i = 0; i < g.Length; i++)
         {
-            double s = Sigmoid(z[chosen[i]]);
             double dS = spec.Renormalize == Renormalize.None ? g[i]
                 : Included(chosen[i], spec) ? (g[i] / divisor) - (product / divisor / divisor)
                 : 0;
-            dSlots[chosen[i]] += dS * s * (1 - s);
+            dSlots[chosen[i]] += dS * SlopeOf(z[chosen[i]], spec);
         }
     }
 
@@ -109,6 +108,16 @@ public sealed partial class ReferenceBackend
         if (spec.Score == ScoreFunction.Softmax)
         {
             AddSoftmaxGradient(p, dP, dSlots);
+            return;
+        }
+
+        if (spec.Score == ScoreFunction.Relu)
+        {
+            for (int slot = 0; slot < z.Length; slot++)
+            {
+                dSlots[slot] += dP[slot] * SlopeOf(z[slot], spec);
+            }
+
             return;
         }
 

@@ -49,7 +49,7 @@ public sealed class GateErrors
         double[] load = Loads(run["loads"]);
         for (int t = 0; t < _tokens; t++)
         {
-            double[] slots = new double[_spec.Slots], s = Scores(t), p = Normalised(s), softmax = Normalised(Exponentials(t));
+            double[] slots = new double[_spec.Slots], s = Scores(t), p = IsRelu ? s : Normalised(s), softmax = Normalised(Exponentials(t));
             AddWeights(run, t, s, p, slots);
             double mean = 0;
             for (int slot = 0; slot < slots.Length; slot++)
@@ -60,7 +60,7 @@ public sealed class GateErrors
             double lse = Math.Abs(LogSumExp(t)), zError = ZError(lse) / _relative;
             for (int slot = 0; slot < slots.Length; slot++)
             {
-                slots[slot] += dBalance * p[slot] * (load[slot] + mean);
+                slots[slot] += dBalance * (IsRelu ? load[slot] : p[slot] * (load[slot] + mean));
                 slots[slot] += dZ * 2 / _tokens * softmax[slot] * (lse + zError);
                 bounds[(t * _spec.Columns) + _spec.ColumnOf(slot)] += (3 * _relative * slots[slot]) + Tolerance.Tiny;
             }
@@ -77,7 +77,7 @@ public sealed class GateErrors
         bool[] included = [.. chosen.Select(slot => _spec.Renormalize != Renormalize.ChosenExceptZero || !IsZero(slot))];
         double divisor = _spec.Renormalize == Renormalize.None
             ? _spec.Score == ScoreFunction.Softmax ? s.Sum() : 1
-            : chosen.Where((_, i) => included[i]).Sum(slot => s[slot]);
+            : chosen.Where((_, i) => included[i]).Sum(slot => s[slot]) + _spec.NormalizeEpsilon;
         double mean = chosen.Select((slot, i) => g[i] * s[slot] / divisor).Sum();
         if (_spec.Renormalize == Renormalize.None && _spec.Score == ScoreFunction.Softmax)
         {
@@ -89,7 +89,7 @@ public sealed class GateErrors
 
         for (int i = 0; i < chosen.Length; i++)
         {
-            slots[chosen[i]] += included[i] ? s[chosen[i]] / divisor * (g[i] + mean) : 0;
+            slots[chosen[i]] += included[i] ? (IsRelu ? 1 : s[chosen[i]]) / divisor * (g[i] + mean) : 0;
         }
     }
 
@@ -109,6 +109,8 @@ public sealed class GateErrors
         ];
     }
 
+    private bool IsRelu => _spec.Score == ScoreFunction.Relu;
+
     private bool IsZero(int slot) => slot >= _spec.Experts && _spec.KindOf(slot - _spec.Experts) == NullKind.Zero;
 
     /// <summary>Error of a log-sum-exp: the relative error of the sum, and the roundings of the result.</summary>
@@ -120,7 +122,7 @@ public sealed class GateErrors
 
     private double[] Scores(int t) => _spec.Score == ScoreFunction.Softmax
         ? Exponentials(t)
-        : [.. Enumerable.Range(0, _spec.Slots).Select(slot => Activation.Sigmoid(Logit(t, slot)))];
+        : [.. Enumerable.Range(0, _spec.Slots).Select(slot => IsRelu ? Math.Max(0, Logit(t, slot)) : Activation.Sigmoid(Logit(t, slot)))];
 
     private double LogSumExp(int t) => Math.Log(Exponentials(t).Sum());
 

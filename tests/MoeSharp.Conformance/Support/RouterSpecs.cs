@@ -60,6 +60,11 @@ public static class RouterSpecs
             Experts = 6, TopK = 5, Nulls = s_mixed, SharedNullLogit = false, Selection = Selection.Threshold, Threshold = 0.7,
         },
         ["threshold of 1"] = RouterSpec.WithThreshold(5, 1, 5),
+        ["relu"] = RouterSpec.WithRelu(12, 5),
+        ["relu, nulls, chosen"] = RouterSpec.WithNulls(8, 6, 0.5) with
+        {
+            Score = ScoreFunction.Relu, Renormalize = Renormalize.Chosen, NormalizeEpsilon = 1e-3, BalanceLoad = BalanceLoad.Top1,
+        },
         ["many experts"] = new() { Experts = 130, TopK = 8, Nulls = [new(NullKind.Zero, 300)], Renormalize = Renormalize.ChosenExceptZero },
     };
 }

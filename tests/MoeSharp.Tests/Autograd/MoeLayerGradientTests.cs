@@ -55,6 +55,7 @@ public sealed class MoeLayerGradientTests : AutogradTest
         ["threshold, raw weights, top-1 loads"] = Make(RouterSpec.WithThreshold(experts: 5, threshold: 0.6, mostExperts: 4)),
         ["threshold over nulls, normalised, with a capacity"] =
             Make(RouterSpec.WithNulls(2, 3, 0.5) with { Selection = Selection.Threshold, Threshold = 0.8 }) with { CapacityFactor = 0.5 },
+        ["relu"] = Make(RouterSpec.WithRelu(experts: 5, mostExperts: 3)),
         ["logit bias on shared nulls, shared expert"] =
             Make(RouterSpec.WithNulls(4, 4, 0.5) with { SelectionBias = SelectionBias.Logit }) with { SharedWidth = 3 },
     };

@@ -17,6 +17,7 @@ public sealed class RouterFamilyTests : AutogradTest
         ["top-k"] = Make(RouterSpec.WithNulls(6, 3, 0.5)),
         ["threshold"] = Make(RouterSpec.WithThreshold(6, 0.5, 4)),
         ["threshold, nulls"] = Make(RouterSpec.WithNulls(6, 5, 0.5) with { Selection = Selection.Threshold, Threshold = 0.6 }),
+        ["relu"] = Make(RouterSpec.WithRelu(6, 4)),
         ["threshold, capacity"] = Make(RouterSpec.WithThreshold(6, 0.5, 4)) with { CapacityFactor = 1 },
     };
 

@@ -22,7 +22,12 @@ internal sealed class TrainOptionSet
     private readonly Option<int?> _heads = Options.Number("--heads", "Attention heads; divides the width.", 1, 1024);
     private readonly Option<int?> _experts = Options.Number("--experts", "Real experts per layer.", 1, 65536);
     private readonly Option<int?> _expertWidth = Options.Number("--expert-width", "Width of one expert.", 1, Large);
-    private readonly Option<int?> _topK = Options.Number("--top-k", "Slots per token, null experts included.", 1, 65536);
+    private readonly Option<int?> _topK = Options.Number("--top-k", "Slots per token, null experts included; the most that a threshold router fills.", 1, 65536);
+
+    private readonly Option<string> _router = Options.Choice(
+        "--router", "How a token takes slots: the best --top-k, or the fewest whose probabilities reach --threshold (XMoE).", ["top-k", "threshold"]);
+
+    private readonly Option<double?> _threshold = Options.Number("--threshold", "Probability mass that a threshold router collects.", 0.0, 1.0, aboveLow: true);
 
     private readonly Option<double?> _rho = Options.Number(
         "--rho", "Data sparsity: target share of slots that do real work; 1 is a plain MoE without null experts.", 0.0, 1.0, aboveLow: true);
@@ -37,7 +42,7 @@ internal sealed class TrainOptionSet
 
     private Option[] All =>
     [
-        _preset, _steps, _batch, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _rho, _nullKind, _learningRate, _seed,
+        _preset, _steps, _batch, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _router, _threshold, _rho, _nullKind, _learningRate, _seed,
         _saveEvery, _evalEvery, _dtype,
     ];
 
@@ -107,6 +112,7 @@ internal sealed class TrainOptionSet
             throw new UsageException($"A width of {hidden} does not split into {heads} heads of even width; choose --hidden as a multiple of {2 * heads}.");
         }
 
+        preset = Router(parse, preset);
         return preset with
         {
             HiddenSize = hidden,
@@ -120,6 +126,24 @@ internal sealed class TrainOptionSet
             TopK = parse.GetValue(_topK) ?? preset.TopK,
             DataSparsity = parse.GetValue(_rho) ?? preset.DataSparsity,
             NullKind = parse.GetValue(_nullKind) is string kind ? Enum.Parse<NullKind>(kind, ignoreCase: true) : preset.NullKind,
+        };
+    }
+
+    /// <summary>The preset with another router. A threshold router weighs by raw probabilities and balances by the best expert of each token.</summary>
+    private ModelConfig Router(ParseResult parse, ModelConfig preset)
+    {
+        string router = parse.GetValue(_router) ?? (preset.Selection == Selection.Threshold ? "threshold" : "top-k");
+        double? threshold = parse.GetValue(_threshold);
+        if (router != "threshold")
+        {
+            return threshold is null
+                ? preset with { Selection = Selection.TopK }
+                : throw new UsageException($"--threshold {threshold} is for a threshold router; add --router threshold, or leave it out.");
+        }
+
+        return preset with
+        {
+            Selection = Selection.Threshold, Threshold = threshold ?? preset.Threshold, Renormalize = Renormalize.None, BalanceLoad = BalanceLoad.Top1,
         };
     }
 }

@@ -36,7 +36,7 @@ public sealed record ModelConfig
     /// <summary>Real experts E per layer.</summary>
     public required int Experts { get; init; }
 
-    /// <summary>Slots K per token.</summary>
+    /// <summary>Slots K per token; the most that a threshold or ReLU router fills.</summary>
     public required int TopK { get; init; }
 
     /// <summary>Target share rho of slots that hit a real expert, in (0, 1]; 1 is a plain MoE (arXiv 2601.15370).</summary>
@@ -47,6 +47,15 @@ public sealed record ModelConfig
 
     /// <summary>One null logit for all copies (the paper), or one per copy.</summary>
     public bool SharedNullLogit { get; init; } = true;
+
+    /// <summary>Whether a token takes K slots, or the fewest whose probabilities reach <see cref="Threshold"/> (XMoE, arXiv 2403.18926).</summary>
+    public Selection Selection { get; init; } = Selection.TopK;
+
+    /// <summary>Probability mass in (0, 1] that a threshold router collects.</summary>
+    public double Threshold { get; init; } = 0.9;
+
+    /// <summary>Which slots the load of the balance loss counts.</summary>
+    public BalanceLoad BalanceLoad { get; init; } = BalanceLoad.AllSlots;
 
     /// <summary>Score function of the router.</summary>
     public ScoreFunction Score { get; init; } = ScoreFunction.Softmax;
@@ -83,6 +92,9 @@ public sealed record ModelConfig
     {
         Experts = Experts,
         TopK = TopK,
+        Selection = Selection,
+        Threshold = Threshold,
+        BalanceLoad = BalanceLoad,
         Score = Score,
         Nulls = NullSlots == 0 ? [] : [new NullGroup(NullKind, NullSlots)],
         SharedNullLogit = SharedNullLogit,

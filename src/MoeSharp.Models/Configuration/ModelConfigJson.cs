@@ -10,7 +10,11 @@ internal static class ModelConfigJson
         [("zero", NullKind.Zero), ("identity", NullKind.Identity), ("constant", NullKind.Constant)];
 
     private static readonly (string Spelling, ScoreFunction Value)[] s_scores =
-        [("softmax", ScoreFunction.Softmax), ("sigmoid", ScoreFunction.Sigmoid)];
+        [("softmax", ScoreFunction.Softmax), ("sigmoid", ScoreFunction.Sigmoid), ("relu", ScoreFunction.Relu)];
+
+    private static readonly (string Spelling, Selection Value)[] s_selections = [("top_k", Selection.TopK), ("threshold", Selection.Threshold)];
+
+    private static readonly (string Spelling, BalanceLoad Value)[] s_loads = [("all_slots", BalanceLoad.AllSlots), ("top_1", BalanceLoad.Top1)];
 
     private static readonly (string Spelling, Renormalize Value)[] s_renormalize =
         [("none", Renormalize.None), ("chosen", Renormalize.Chosen), ("chosen_except_zero", Renormalize.ChosenExceptZero)];
@@ -43,6 +47,9 @@ internal static class ModelConfigJson
         json.WriteNumber("null_slots", config.NullSlots);
         json.WriteString("null_kind", Spell(s_nullKinds, config.NullKind));
         json.WriteBoolean("shared_null_logit", config.SharedNullLogit);
+        json.WriteString("selection", Spell(s_selections, config.Selection));
+        json.WriteNumber("threshold", config.Threshold);
+        json.WriteString("balance_load", Spell(s_loads, config.BalanceLoad));
         json.WriteString("score", Spell(s_scores, config.Score));
         json.WriteString("renormalize", Spell(s_renormalize, config.Renormalize));
         json.WriteString("selection_bias", Spell(s_biases, config.SelectionBias));
@@ -85,6 +92,9 @@ internal static class ModelConfigJson
             DataSparsity = fields.Number("data_sparsity", x => x is > 0 and <= 1, "a number in (0, 1]", 1),
             NullKind = fields.Choice("null_kind", s_nullKinds, NullKind.Zero),
             SharedNullLogit = fields.Boolean("shared_null_logit", true),
+            Selection = fields.Choice("selection", s_selections, Selection.TopK),
+            Threshold = fields.Number("threshold", x => x is > 0 and <= 1, "a number in (0, 1]", 0.9),
+            BalanceLoad = fields.Choice("balance_load", s_loads, BalanceLoad.AllSlots),
             Score = fields.Choice("score", s_scores, ScoreFunction.Softmax),
             Renormalize = fields.Choice("renormalize", s_renormalize, Renormalize.ChosenExceptZero),
             SelectionBias = fields.Choice("selection_bias", s_biases, SelectionBias.None),

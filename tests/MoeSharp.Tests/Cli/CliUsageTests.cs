@@ -18,6 +18,8 @@ public sealed class CliUsageTests : IDisposable
     [InlineData("--experts", "2.5", "got '2.5'")]
     [InlineData("--steps", "many", "--steps is a whole number from 1")]
     [InlineData("--top-k", "99", "top-k is 1..8")]
+    [InlineData("--threshold", "0.5", "--threshold 0.5 is for a threshold router; add --router threshold")]
+    [InlineData("--router", "hash", "got 'hash'")]
     [InlineData("--heads", "5", "--hidden as a multiple of 10")]
     [InlineData("--preset", "huge", "--preset is tiny, small or medium, got 'huge'")]
     [InlineData("--null-kind", "none", "--null-kind is zero, identity or constant, got 'none'")]

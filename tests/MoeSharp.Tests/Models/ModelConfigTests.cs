@@ -33,9 +33,17 @@ public sealed class ModelConfigTests
         {
             VocabularySize = 300, HiddenSize = 40, DataSparsity = 0.25, NullKind = NullKind.Identity, SharedNullLogit = false,
             Score = ScoreFunction.Sigmoid, Renormalize = Renormalize.None, SelectionBias = SelectionBias.Score, SharedExpertWidth = 24,
-            RopeTheta = 500000, RmsNormEpsilon = 1e-6, TieEmbeddings = false,
+            RopeTheta = 500000, RmsNormEpsilon = 1e-6, TieEmbeddings = false, Threshold = 0.75, BalanceLoad = BalanceLoad.Top1,
         };
         Assert.Equal(config, ModelConfig.FromJson(config.ToJson(), "config.json"));
+    }
+
+    [Fact]
+    public void FromJson_ThresholdRouter_IsWhatWasWritten()
+    {
+        ModelConfig config = s_tiny with { Selection = Selection.Threshold, Threshold = 0.6 };
+        ModelConfig read = ModelConfig.FromJson(config.ToJson(), "config.json");
+        Assert.Equal((Selection.Threshold, 0.6), (read.Router.Selection, read.Router.Threshold));
     }
 
     [Fact]

@@ -1,0 +1,182 @@
+namespace MoeSharp.Cpu;
+
+/// <content>
+/// A block, once its place is known: pack, multiply tile by tile, finish rows. Tiles are summed in C itself; where C is bfloat16, in float32
+/// beside it, and rounded once when the last step is in.
+/// </content>
+internal sealed unsafe partial class GroupedGemm
+{
+    private void PackColumns(in GemmGroup group, int firstColumn, int endColumn, int start, int depth, int thread)
+    {
+        int lanes = KernelTable.Lanes;
+        float* destination = _workspace.ColumnBlock(thread), staging = _workspace.Staging(thread);
+        int tile = firstColumn;
+        if (group.B.DepthMajor && _half == 0)
+        {
+            int whole = Math.Min(endColumn, _columns / (2 * lanes)) - tile;
+            GemmPacking.ColumnTiles(group.B, tile * 2 * lanes, whole, start, depth, destination, _workspace.ColumnStride, staging);
+            destination += whole * _workspace.ColumnStride;
+            tile += whole;
+        }
+
+        for (; tile < endColumn; tile++)
+        {
+            int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
+            int right = _half == 0 ? left + lanes : left;
+            GemmPacking.ColumnHalf(group.B, left, Math.Min(lanes, _columns - left), start, depth, destination, staging);
+            GemmPacking.ColumnHalf(group.B, right + _half, Math.Min(lanes, _columns - right), start, depth, destination + lanes, staging);
+            destination += _workspace.ColumnStride;
+        }
+    }
+
+    private void PackRows(in GemmGroup group, int* edges, int tiles, int start, int depth, int thread)
+    {
+        float* destination = _workspace.RowBlock(thread);
+        if (group.A.DepthMajor)
+        {
+            GemmPacking.RowTiles(group.A, edges, tiles, group.Rows, start, depth, destination, _workspace.RowStride, _workspace.Staging(thread));
+            return;
+        }
+
+        for (int i = 0; i < tiles; i++)
+        {
+            GemmPacking.RowTile(
+                group.A, edges[i], edges[i + 1] - edges[i], start, depth, destination + (i * _workspace.RowStride), _workspace.Staging(thread));
+        }
+    }
+
+    /// <summary>Where tiles of a block are summed: in C, or beside it when C is not float32; then what is added to comes along.</summary>
+    private Target TargetOf(in GemmGroup group, int firstRow, int endRow, int firstColumn, int endColumn, int thread)
+    {
+        int lanes = KernelTable.Lanes, perTile = _half == 0 ? KernelTable.TileColumns : lanes;
+        if (!_half16)
+        {
+            return new Target { C = (float*)group.C, Stride = _stride, Half = _half == 0 ? lanes : _half, UpOffset = _half };
+        }
+
+        int width = (endColumn - firstColumn) * perTile;
+        nint stride = _half == 0 ? width : 2 * width;
+        float* sums = _workspace.Accumulators(thread);
+        if (_add)
+        {
+            int first = firstColumn * perTile, count = Math.Min(endColumn * perTile, _columns) - first;
+            for (int row = firstRow; row < endRow; row++)
+            {
+                BFloat16Rows.Widen((ushort*)group.C + (row * _stride) + first, sums + ((row - firstRow) * stride), count);
+            }
+        }
+
+        return new Target
+        {
+            C = sums - (firstRow * stride) - (firstColumn * perTile), Stride = stride, Half = _half == 0 ? lanes : width, UpOffset = _half == 0 ? 0 : width,
+        };
+    }
+
+    private void Tiles(
+        in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, int thread)
+    {
+        int lanes = KernelTable.Lanes, rows = endRow - firstRow;
+        nint ahead = _half == 0 ? 2 * lanes : lanes;
+        float* b = _workspace.ColumnBlock(thread);
+        float* row = target.C + (firstRow * target.Stride);
+        for (int tile = firstColumn; tile < endColumn; tile++)
+        {
+            int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
+            if (_half16 || left + ahead <= _columns)
+            {
+                // Sums beside C have room for whole tiles.
+                Multiply(group.Pairs, rows, depth, a, b, row + left, target.Stride, target.Half, ahead, add);
+            }
+            else
+            {
+                Edge(group.Pairs, depth, a, b, row, left, rows, add, _workspace.EdgeTile(thread));
+            }
+
+            b += _workspace.ColumnStride;
+        }
+    }
+
+    // The last columns go through a full tile beside C.
+    private void Edge(
+        bool pairs, int depth, float* a, float* b, float* c, int left, int rows, bool add, float* tile)
+    {
+        int lanes = KernelTable.Lanes;
+        int right = _half == 0 ? left + lanes : left;
+        int leftCount = Math.Min(lanes, _columns - left);
+        int rightCount = Math.Clamp(_columns - right, 0, lanes);
+        if (add)
+        {
+            new Span<float>(tile, rows * 2 * lanes).Clear();
+            for (int i = 0; i < rows; i++)
+            {
+                float* source = c + (i * _stride);
+                new Span<float>(source + left, leftCount).CopyTo(new Span<float>(tile + (i * 2 * lanes), lanes));
+                new Span<float>(source + right + _half, rightCount).CopyTo(new Span<float>(tile + (((i * 2) + 1) * lanes), lanes));
+            }
+        }
+
+        Multiply(pairs, rows, depth, a, b, tile, 2 * lanes, lanes, 0, add);
+        for (int i = 0; i < rows; i++)
+        {
+            float* target = c + (i * _stride);
+            new Span<float>(tile + (i * 2 * lanes), leftCount).CopyTo(new Span<float>(target + left, leftCount));
+            new Span<float>(tile + (((i * 2) + 1) * lanes), rightCount).CopyTo(new Span<float>(target + right + _half, rightCount));
+        }
+    }
+
+    private static void Multiply(bool pairs, int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
+    {
+        if (pairs)
+        {
+            DotKernel.Run(rows, depth, a, b, c, stride, half, add);
+        }
+        else
+        {
+            KernelTable.ForRows(rows)(depth, a, b, c, stride, half, ahead, add);
+        }
+    }
+
+    private void Finish(in GemmGroup group, in Target target, int firstRow, int endRow, int firstColumn, int endColumn, int thread)
+    {
+        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
+        int first = firstColumn * perTile;
+        int end = Math.Min(endColumn * perTile, _columns);
+        for (int row = firstRow; row < endRow; row++)
+        {
+            nint epilogueRow = (nint)group.FirstRow + row;
+            if (!_half16)
+            {
+                if (_epilogue.Kind == GemmEpilogueKind.None)
+                {
+                    return;
+                }
+
+                _epilogue.Apply(epilogueRow, first, end);
+                continue;
+            }
+
+            float* sums = target.C + (row * target.Stride) + first;
+            if (_epilogue.Kind == GemmEpilogueKind.None)
+            {
+                BFloat16Rows.Narrow(sums, (ushort*)group.C + (row * _stride) + first, end - first);
+            }
+            else
+            {
+                _epilogue.ApplyRounded(epilogueRow, first, end, sums, sums + target.UpOffset, _workspace.EpilogueRows(thread));
+            }
+        }
+    }
+
+    /// <summary>Where the tiles of a block are written; addresses count from row 0 and column 0 of the group.</summary>
+    private struct Target
+    {
+        public float* C;
+        public nint Stride;
+
+        /// <summary>Distance between the two vectors of a tile.</summary>
+        public nint Half;
+
+        /// <summary>Distance between gate and up.</summary>
+        public nint UpOffset;
+    }
+}

@@ -8,7 +8,8 @@ namespace MoeSharp.Bench;
 
 /// <summary>
 /// <c>smoke</c> runs every benchmark method once at its smallest parameters and one small sparsity table; <c>sparsity [--out FILE]</c>
-/// writes the table of time against rho; <c>kernels</c> times every op of known layers on a device; anything else goes to BenchmarkDotNet (<c>--filter '*Dispatch*'</c>, <c>--list flat</c>).
+/// writes the table of time against rho; <c>kernels</c> times every op of known layers on a device; <c>worker</c> serves
+/// bench/peers/cpu; anything else goes to BenchmarkDotNet (<c>--filter '*Dispatch*'</c>, <c>--list flat</c>).
 /// </summary>
 public static class Program
 {
@@ -20,6 +21,8 @@ public static class Program
                 return Smoke();
             case "kernels":
                 return KernelBench.Run(args[1..]);
+            case "worker":
+                return PeerWorker.Run();
             case "sparsity":
                 return Sparsity(args);
             default:
@@ -94,7 +97,7 @@ public static class Program
         return 0;
     }
 
-    private static string ProcessorName()
+    internal static string ProcessorName()
     {
         const string CpuInfo = "/proc/cpuinfo";
         string? line = File.Exists(CpuInfo)

@@ -55,7 +55,7 @@ internal sealed unsafe class MachineRates : IDisposable
             float* a = rates._tiles + (thread * TileFloats), b = a + (Steps * Rows), c = b + (Steps * 32) + 512;
             for (long i = 0; i < rates._count; i++)
             {
-                DotKernel.Run(Rows, Steps, a, b, c, 32, 16, false);
+                DotKernel.Run(Rows, Steps, a, b, c, 32, 16, 0, false);
             }
         });
         return _count * Steps * 2.0 * Rows * 32 * 2 * _parallel.Threads / seconds / 1e9;

@@ -46,13 +46,14 @@ internal static class PeerWorker
                 case "run":
                     bool backward = root.GetProperty("backward").GetBoolean();
                     int repeats = Integer(root, "repeats");
+                    TimeSpan cpu = Environment.CpuUsage.TotalTime;
                     long start = Stopwatch.GetTimestamp();
                     for (int i = 0; i < repeats; i++)
                     {
                         layer!.Run(backward);
                     }
 
-                    answer = new { seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / repeats };
+                    answer = new { seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / repeats, cpu = (Environment.CpuUsage.TotalTime - cpu).TotalSeconds / repeats };
                     break;
                 case "rates":
                     answer = new { fma = rates!.MultiplyAdds(), dot = rates.Pairs(), bandwidth = rates.Bandwidth() };

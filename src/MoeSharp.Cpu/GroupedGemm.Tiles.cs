@@ -73,7 +73,7 @@ internal sealed unsafe partial class GroupedGemm
     }
 
     private void Tiles(
-        in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, int thread)
+        in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, int thread, ref PrefetchRun next)
     {
         int lanes = KernelTable.Lanes, rows = endRow - firstRow;
         nint ahead = _half == 0 ? 2 * lanes : lanes;
@@ -82,6 +82,7 @@ internal sealed unsafe partial class GroupedGemm
         for (int tile = firstColumn; tile < endColumn; tile++)
         {
             int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
+            next.Advance();
             if (_half16 || left + ahead <= _columns)
             {
                 // Sums beside C have room for whole tiles.
@@ -128,7 +129,7 @@ internal sealed unsafe partial class GroupedGemm
     {
         if (pairs)
         {
-            DotKernel.Run(rows, depth, a, b, c, stride, half, add);
+            DotKernel.Run(rows, depth, a, b, c, stride, half, ahead, add);
         }
         else
         {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.Intrinsics.X86;
 using MoeSharp.Core;
 
 namespace MoeSharp.Cpu;
@@ -41,6 +42,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
     private int _columnTiles;
     private int _columnBlocks;
     private int _unitTiles;
+    private int _units;
     private nint _stride;
     private bool _add;
     private bool _half16;
@@ -176,16 +178,16 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
 
         _unitTiles = wide;
         _columnBlocks = whole ? 1 : (_columnTiles + wide - 1) / wide;
-        int units = 0;
+        _units = 0;
         for (int i = 0; i < _count; i++)
         {
             ref GemmGroup group = ref _groups[i];
             group.RowBlocks = (group.RowTiles + tall - 1) / tall;
-            group.FirstItem = units;
-            units += group.RowBlocks * _columnBlocks;
+            group.FirstItem = _units;
+            _units += group.RowBlocks * _columnBlocks;
         }
 
-        return units;
+        return _units;
     }
 
     private long CountUnits(int tall, int wide)
@@ -199,7 +201,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         return units * ((_columnTiles + wide - 1) / wide);
     }
 
-    private void Unit(int unit)
+    private int GroupOf(int unit)
     {
         int index = 0;
         for (int above = _count; above - index > 1;)
@@ -215,7 +217,12 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
             }
         }
 
-        ref GemmGroup group = ref _groups[index];
+        return index;
+    }
+
+    private void Unit(int unit)
+    {
+        ref GemmGroup group = ref _groups[GroupOf(unit)];
         int local = unit - group.FirstItem;
         int columnBlock = local / group.RowBlocks;
         int rowBlock = local % group.RowBlocks;
@@ -231,9 +238,10 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
             return;
         }
 
+        PrefetchRun next = Next(unit, group, (long)(endTile - firstTile) * (endColumn - firstColumn));
         for (int column = firstColumn; column < endColumn; column += _unitTiles)
         {
-            Block(group, firstTile, endTile, column, Math.Min(column + _unitTiles, endColumn), thread);
+            Block(group, firstTile, endTile, column, Math.Min(column + _unitTiles, endColumn), ref next, thread);
         }
     }
 
@@ -243,6 +251,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         int firstRow = Cut(group.Rows, group.RowTiles, rowTile), endRow = Cut(group.Rows, group.RowTiles, rowTile + 1);
         float* a = _workspace.RowBlock(thread);
         Target target = TargetOf(group, firstRow, endRow, firstColumn, endColumn, thread);
+        PrefetchRun none = default;
         int start = 0;
         do
         {
@@ -259,7 +268,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
                 {
                     int depth = Math.Min(GemmWorkspace.Depth, end - k);
                     PackColumns(group, column, column + 1, k, depth, thread);
-                    Tiles(group, target, a + (i++ * _workspace.RowStride), firstRow, endRow, column, column + 1, depth, _add || k > 0, thread);
+                    Tiles(group, target, a + (i++ * _workspace.RowStride), firstRow, endRow, column, column + 1, depth, _add || k > 0, thread, ref none);
                     k += depth;
                 }
                 while (k < end);
@@ -271,7 +280,34 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         Finish(group, target, firstRow, endRow, firstColumn, endColumn, thread);
     }
 
-    private void Block(in GemmGroup group, int firstTile, int endTile, int firstColumn, int endColumn, int thread)
+    // The weights of the unit that this thread will probably get next. A gradient of weights has none, and a matrix in cache needs no help.
+    private PrefetchRun Next(int unit, in GemmGroup now, long tiles)
+    {
+        int following = unit + _parallel.Threads;
+        if (!Sse.IsSupported || following >= _units || (now.A.DepthMajor && now.B.DepthMajor))
+        {
+            return default;
+        }
+
+        ref GemmGroup group = ref _groups[GroupOf(following)];
+        int size = group.B.Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort);
+        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
+        int block = (following - group.FirstItem) / group.RowBlocks;
+        int first = Cut(_columnTiles, _columnBlocks, block) * perTile;
+        int end = Math.Min(Cut(_columnTiles, _columnBlocks, block + 1) * perTile, _columns);
+        if ((now.B.Data == group.B.Data && (following - group.FirstItem) % group.RowBlocks >= _parallel.Threads) || group.B.Lines != null)
+        {
+            return default;
+        }
+
+        long calls = tiles * ((now.Steps + GemmWorkspace.Depth - 1) / GemmWorkspace.Depth);
+        nint stride = group.B.Stride * size;
+        return group.B.DepthMajor
+            ? new PrefetchRun((byte*)group.B.Data + (first * size), (end - first) * size, stride, group.B.Depth, calls)
+            : new PrefetchRun((byte*)group.B.Data + (first * stride), group.B.Depth * size, stride, end - first, calls);
+    }
+
+    private void Block(in GemmGroup group, int firstTile, int endTile, int firstColumn, int endColumn, ref PrefetchRun next, int thread)
     {
         int* edges = stackalloc int[GemmWorkspace.RowTiles + 1];
         Target target = TargetOf(
@@ -294,7 +330,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
                 for (int i = 0; i < tiles; i++)
                 {
                     float* a = _workspace.RowBlock(thread) + (i * _workspace.RowStride);
-                    Tiles(group, target, a, edges[i], edges[i + 1], firstColumn, endColumn, depth, _add || start > 0, thread);
+                    Tiles(group, target, a, edges[i], edges[i + 1], firstColumn, endColumn, depth, _add || start > 0, thread, ref next);
                     if (last)
                     {
                         Finish(group, target, edges[i], edges[i + 1], firstColumn, endColumn, thread);

@@ -2,7 +2,7 @@
 """MoeSharp beside PyTorch on the same MoE layers, in one run: medians, ratios, share of the machine's own rates; one table and one picture.
 
 The problem: on a shared machine two measurements a minute apart may differ by half. The difficulty: neither side can be trusted to run alone,
-and a wrong result is fast. The choice: one worker process per side, asked in turn, several rounds per case, the machine's rate measured in
+and a wrong result is fast. The choice: one worker process per side, asked in turn and stopped while the other one runs, several rounds per case, the machine's rate measured in
 every round; ratios are medians over rounds; before anything is timed both sides must agree on outputs and gradients. Finished cases are kept
 in a file of raw samples and not measured again, so a run that was stopped goes on.
 """
@@ -11,10 +11,10 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -35,22 +35,24 @@ class Worker:
 
     def __init__(self, command: list[str], threads: int):
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads))
-        # A waiting side must not take cycles from the one that is measured.
-        environment.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.about = self.ask(cmd="hello", threads=threads)
 
     def ask(self, **request) -> dict:
+        """Threads that wait for work spin; so a side runs only while it is asked, and is stopped otherwise."""
         assert self.process.stdin and self.process.stdout
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(f"compare.py: {' '.join(map(str, self.process.args))} ended with {self.process.wait()} at {request}")
+        self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
     def close(self) -> None:
         assert self.process.stdin
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write('{"cmd": "quit"}\n')
         self.process.stdin.close()
         self.process.wait(timeout=60)
@@ -104,7 +106,6 @@ def measure(case: dict, rounds: int, ours: Worker, torch: Worker | None) -> dict
         result["rates"].append(ours.ask(cmd="rates"))
         result["samples"]["moesharp"].append(run(ours, "", repeats))
         for variant in variants:
-            time.sleep(0.005)
             result["samples"][variant].append(run(torch, variant, repeats))
     return result
 

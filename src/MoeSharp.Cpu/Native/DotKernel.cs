@@ -32,12 +32,13 @@ internal static unsafe class DotKernel
     /// <param name="c">First element of the tile.</param>
     /// <param name="stride">Distance between rows of c.</param>
     /// <param name="half">Distance between the two vectors of a row of c.</param>
+    /// <param name="ahead">Distance from c to the tile that will be asked for next; its rows are prefetched.</param>
     /// <param name="add">Start from c instead of zero.</param>
-    public static void Run(int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, bool add)
+    public static void Run(int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
     {
         var call = new Call
         {
-            Blocks = depth / Unroll, Rest = depth % Unroll, A = a, B = b, C = c, Stride = stride * sizeof(float), Half = half * sizeof(float), Add = add ? 1 : 0,
+            Blocks = depth / Unroll, Rest = depth % Unroll, A = a, B = b, C = c, Stride = stride * sizeof(float), Half = half * sizeof(float), Ahead = ahead * sizeof(float), Add = add ? 1 : 0,
         };
         ((delegate* unmanaged[SuppressGCTransition]<Call*, void>)s_entries[rows])(&call);
     }
@@ -68,6 +69,7 @@ internal static unsafe class DotKernel
         }
 
         code.Here(toLoop);
+        PrefetchRows(code, rows, c, half, stride);
         Loop(code, rows, blocks, a, b, Unroll);
         Loop(code, rows, rest, a, b, 1);
         Rows(code, rows, c, half, stride, code.StoreVector);
@@ -91,6 +93,23 @@ internal static unsafe class DotKernel
                 transfer((2 * row) + side, c, 0);
                 code.Add(c, stride);
             }
+        }
+    }
+
+    // The tile that comes next is on its way while this one is multiplied.
+    private static void PrefetchRows(X64Assembler code, int rows, Register c, Register half, Register stride)
+    {
+        code.Load(c, Register.Rdi, Offset(nameof(Call.C)));
+        code.Load(Register.R11, Register.Rdi, Offset(nameof(Call.Ahead)));
+        code.Add(c, Register.R11);
+        code.Load(Register.R11, Register.Rdi, Offset(nameof(Call.Half)));
+        code.Add(Register.R11, c);
+        for (int row = 0; row < rows; row++)
+        {
+            code.Prefetch(c, 0);
+            code.Prefetch(Register.R11, 0);
+            code.Add(c, stride);
+            code.Add(Register.R11, stride);
         }
     }
 
@@ -153,6 +172,7 @@ internal static unsafe class DotKernel
         public float* C;
         public nint Stride;
         public nint Half;
+        public nint Ahead;
         public nint Add;
     }
 }

@@ -21,7 +21,7 @@ public sealed class GateCases : ICatalog
 
     public static IReadOnlyList<OpCase> Large { get; } =
     [
-        .. from name in (string[])["null experts", "deepseek-v3", "moe++", "sigmoid, chosen", "many experts"]
+        .. from name in (string[])["null experts", "deepseek-v3", "moe++", "sigmoid, chosen", "threshold, nulls, chosen", "many experts"]
            from op in (OpCase[])[Gate(name, RouterSpecs.All[name], 3000), GateBackward(name, RouterSpecs.All[name], 3000)]
            select op,
     ];

@@ -7,13 +7,16 @@ namespace MoeSharp.Conformance;
 public abstract class DispatchRules(Backend subject)
 {
     /// <summary>Names of the cases.</summary>
-    public static TheoryData<string> Names { get; } = [.. DispatchCases.All.Concat(DispatchCases.Large).Select(op => op.Name)];
+    public static TheoryData<string> Names { get; } = [.. Plans.Select(op => op.Name)];
+
+    /// <summary>The cases of the family that make a plan.</summary>
+    private static IEnumerable<OpCase> Plans => DispatchCases.All.Concat(DispatchCases.Large).Where(op => op.Tensors.Any(tensor => tensor.Name == "slotRow"));
 
     [Theory]
     [MemberData(nameof(Names))]
     public void Plan_IsTheStableSort_AndHoldsItsInvariants(string name)
     {
-        OpCase op = DispatchCases.All.Concat(DispatchCases.Large).Single(candidate => candidate.Name == name);
+        OpCase op = Plans.Single(candidate => candidate.Name == name);
         OpRun run = op.RunOn(subject, Poison.Loud);
         long[] shape = op.Tensors.Single(tensor => tensor.Name == "slotRow").Shape;
         int experts = run["offsets"].Length - 1, topK = (int)shape[1];

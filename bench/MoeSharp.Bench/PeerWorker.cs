@@ -15,7 +15,7 @@ internal static class PeerWorker
         int threads = 1;
         CpuBackend? backend = null;
         PeerLayer? layer = null;
-        MachineRates? rates = null;
+        CpuRates? rates = null;
         while (Console.ReadLine() is { } line)
         {
             using JsonDocument request = JsonDocument.Parse(line);
@@ -25,7 +25,7 @@ internal static class PeerWorker
             {
                 case "hello":
                     threads = root.GetProperty("threads").GetInt32();
-                    rates = new MachineRates(threads);
+                    rates = new CpuRates(threads);
                     string version = typeof(PeerWorker).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];
                     answer = new { name = $"MoeSharp {version}, .NET {Environment.Version}", threads, cpu = Program.ProcessorName() };
                     break;

@@ -5,7 +5,7 @@ using MoeSharp.Profiling;
 
 namespace MoeSharp.Cli;
 
-/// <summary><c>moe profile</c>: times every op of a MoE layer, one line per op, beside the device's roofline.</summary>
+/// <summary><c>moe profile</c>: times every op of a MoE layer, or of a whole training step, one line per op, beside the device's roofline.</summary>
 internal static class ProfileCommand
 {
     private const string Name = "profile";
@@ -20,20 +20,31 @@ internal static class ProfileCommand
         Option<int?> tokens = Options.Number("--tokens", "Tokens T; by default those of the shape, or 2048 for a model.", 1, 1 << 24);
         Option<double?> rho = Options.Number("--rho", "Share of slots that hit a real expert; by default 1, or what the model is configured for.", 0.0, 1.0, aboveLow: true);
         Option<string> routing = Options.Choice("--routing", "How real slots spread over the experts; uniform by default.", s_distributions);
-        Option<int?> samples = Options.Number("--samples", "Timed runs per op; 30 by default.", 1, 10000);
+        Option<int?> samples = Options.Number("--samples", "Timed runs per op, or training steps; 30 by default.", 1, 10000);
+        Option<bool> train = new("--train") { Description = "Measure a whole training step, op by op: of a preset, or of the run that --model names." };
+        Option<string> preset = Options.Choice("--preset", $"Preset of --train [default: {Presets.Default}].", Presets.Names);
+        Option<string[]> data = new("--data") { Description = "Text of --train: files, folders or globs; made-up words by default.", HelpName = "PATH" };
         var device = new DeviceOptionSet();
         var command = new CliCommand(
             Name,
-            "Time every op of a MoE layer: median, spread, TFLOP/s, GB/s and share of the roofline.",
+            "Time every op of a MoE layer, or of a training step: median, spread, speed and share of the roofline.",
             "moe profile --shape small",
             "moe profile --shape qwen3-30b-a3b --rho 0.5 --device cuda",
-            "moe profile --model runs/docs --format json")
+            "moe profile --model runs/docs --format json",
+            "moe profile --train --preset small")
         {
-            model, shape, tokens, rho, routing, samples,
+            model, shape, tokens, rho, routing, samples, train, preset, data,
         };
         device.AddTo(command, withType: true);
         command.SetAction(host.Action((parse, context) =>
         {
+            if (parse.GetValue(train))
+            {
+                Refuse(parse, "--train measures the layers and tokens of a preset or a run", shape, tokens, rho, routing);
+                return Step(parse, context, device, parse.GetValue(model), parse.GetValue(preset), parse.GetValue(data) ?? [], parse.GetValue(samples) ?? 30);
+            }
+
+            Refuse(parse, "a training step is measured with --train", preset, data);
             ProfileShape measured = Shape(parse.GetValue(model), parse.GetValue(shape), parse.GetValue(tokens));
             measured = (measured with
             {
@@ -55,6 +66,40 @@ internal static class ProfileCommand
             return 0;
         }));
         return command;
+    }
+
+    private static void Refuse(ParseResult parse, string why, params ReadOnlySpan<Option> options)
+    {
+        foreach (Option option in options)
+        {
+            if (parse.GetResult(option) is { Implicit: false })
+            {
+                throw new UsageException($"{option.Name} does not fit: {why}.");
+            }
+        }
+    }
+
+    private static int Step(ParseResult parse, CommandContext context, DeviceOptionSet device, string? model, string? preset, string[] data, int samples)
+    {
+        if (model is not null && preset is not null)
+        {
+            throw new UsageException("--model and --preset both say what to train; give one of them.");
+        }
+
+        TrainOptions options = model is null ? Presets.Get(preset ?? Presets.Default) : RunFolder.LoadOptions(model);
+        byte[]? text = data.Length == 0 ? null : TextCorpus.Load(data, options.Model.ContextLength + 1L).Train;
+        using Engine engine = device.Create(parse, context);
+        StepReport report = new StepProfiler(engine, samples).Run(options with { FloatType = engine.Backend.FloatType }, text, context.Stop);
+        if (context.Json)
+        {
+            JsonReport.Write(context.Output, Name, json => StepProfileView.Json(json, report, engine.Report));
+        }
+        else
+        {
+            StepProfileView.Text(context.Output, report);
+        }
+
+        return 0;
     }
 
     private static ProfileShape Shape(string? model, string? shape, int? tokens)
@@ -112,14 +157,7 @@ internal static class ProfileCommand
             foreach (ProfileRow row in report.Stages)
             {
                 json.WriteStartObject();
-                json.WriteString("op", row.Stage);
-                json.Number("microseconds", row.Microseconds);
-                json.Number("iqr_microseconds", row.Spread);
-                json.Number("flops", row.Flops);
-                json.Number("bytes", row.Bytes);
-                json.Number("tflops", row.TeraFlops);
-                json.Number("gigabytes_per_second", row.GigaBytes);
-                json.Number("share_of_roofline", row.OfRoofline);
+                json.Op(row);
                 if (row.Clocks is { } clocks)
                 {
                     json.WriteNumber("sm_mhz", clocks.MultiprocessorMegahertz);

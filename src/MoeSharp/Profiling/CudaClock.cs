@@ -36,7 +36,7 @@ internal sealed class CudaClock : StageClock
         return clocks;
     }
 
-    protected override double Once(Action stage)
+    public override double Time(Action stage)
     {
         _backend.Fill(_flush, 0);
         _backend.Record(_start);

@@ -40,17 +40,10 @@ public sealed class LayerProfiler
         foreach (ProfileStage stage in layer.Stages())
         {
             stop.ThrowIfCancellationRequested();
-            double[] times = [.. clock.Measure(stage.Run, Warmup, _samples).Order()];
-            rows.Add(new(stage.Name, Quantile(times, 0.5), Quantile(times, 0.75) - Quantile(times, 0.25), stage.Flops, stage.Bytes, roofline.Microseconds(stage.Flops, stage.Bytes), clock.Frequencies()));
+            Sample time = Sample.Of(clock.Measure(stage.Run, Warmup, _samples));
+            rows.Add(new(stage.Name, time.Median, time.Spread, stage.Flops, stage.Bytes, roofline.Microseconds(stage.Flops, stage.Bytes), clock.Frequencies()));
         }
 
         return new ProfileReport(shape, device, backend.FloatType, layer.Rows, _samples, rows);
-    }
-
-    private static double Quantile(double[] sorted, double share)
-    {
-        double at = share * (sorted.Length - 1);
-        int low = (int)at;
-        return sorted[low] + ((at - low) * (sorted[Math.Min(low + 1, sorted.Length - 1)] - sorted[low]));
     }
 }

@@ -131,24 +131,24 @@ public sealed class ProfiledLayer : IDisposable
     /// </remarks>
     public IReadOnlyList<ProfileStage> Stages()
     {
-        (double t, double d, double n, double k) = (Shape.Tokens, Shape.Hidden, Shape.ExpertWidth, Shape.TopK);
-        (double s, double wide) = (_backend.FloatType.Size(), _backend.WideType.Size());
-        (double r, double u, double e, double c) = (Rows, _realTokens, _activeExperts, Spec.Columns);
-        double rdn = r * d * n, edn = e * d * n;
+        var work = new LayerWork(
+            Shape.Tokens, Shape.Hidden, Shape.ExpertWidth, Shape.TopK, Spec.Columns, Rows, _realTokens, _activeExperts, _backend.FloatType.Size(), _backend.WideType.Size());
         return
         [
-            new("Gate", 0, (t * c * s) + (t * k * (4 + wide)), GateForward),
-            new("Dispatch", 0, (t * k * (8 + wide)) + (r * (4 + wide)), Dispatch),
-            new("ExpertUp", 4 * rdn, s * ((u * d) + (2 * edn) + (3 * r * n)), () => _backend.ExpertUp(X, W1, Plan, Z, A)),
-            new("ExpertDown", 2 * rdn, s * ((r * n) + edn + (r * d)), () => _backend.ExpertDown(A, W2, Plan, Y)),
-            new("Combine", 2 * r * d, s * ((r * d) + (t * d)), Combine),
-            new("ExpertDownBackward", 2 * rdn, s * ((u * d) + edn + (5 * r * n)), () => _backend.ExpertDownBackward(DOut, Z, W2, Plan, DZ, WeightedA, DRowWeight)),
-            new("ExpertUpBackward", 4 * rdn, s * ((2 * r * n) + (2 * edn) + (r * d)), () => _backend.ExpertUpBackward(DZ, W1, Plan, DXRows)),
-            new("CombineBackward", r * d, s * ((r * d) + (t * d)), CombineBackward),
-            new("GateBackward", 0, (2 * t * c * s) + (t * k * (4 + wide)), GateBackward),
-            new("ExpertDownWeightGrad", 2 * rdn, (s * ((r * n) + (u * d))) + (2 * wide * edn), () => _backend.ExpertDownWeightGrad(DOut, WeightedA, Plan, DW2)),
-            new("ExpertUpWeightGrad", 4 * rdn, (s * ((2 * r * n) + (u * d))) + (4 * wide * edn), () => _backend.ExpertUpWeightGrad(DZ, X, Plan, DW1)),
+            Stage("Gate", work.Gate, GateForward),
+            Stage("Dispatch", work.Dispatch, Dispatch),
+            Stage("ExpertUp", work.ExpertUp, () => _backend.ExpertUp(X, W1, Plan, Z, A)),
+            Stage("ExpertDown", work.ExpertDown, () => _backend.ExpertDown(A, W2, Plan, Y)),
+            Stage("Combine", work.Combine, Combine),
+            Stage("ExpertDownBackward", work.ExpertDownBackward, () => _backend.ExpertDownBackward(DOut, Z, W2, Plan, DZ, WeightedA, DRowWeight)),
+            Stage("ExpertUpBackward", work.ExpertUpBackward, () => _backend.ExpertUpBackward(DZ, W1, Plan, DXRows)),
+            Stage("CombineBackward", work.CombineBackward, CombineBackward),
+            Stage("GateBackward", work.GateBackward, GateBackward),
+            Stage("ExpertDownWeightGrad", work.ExpertDownWeightGrad, () => _backend.ExpertDownWeightGrad(DOut, WeightedA, Plan, DW2)),
+            Stage("ExpertUpWeightGrad", work.ExpertUpWeightGrad, () => _backend.ExpertUpWeightGrad(DZ, X, Plan, DW1)),
         ];
+
+        static ProfileStage Stage(string name, OpWork work, Action run) => new(name, work.Flops, work.Bytes, run);
     }
 
     /// <summary>Gate of random logits (its ids are not those that are dispatched).</summary>

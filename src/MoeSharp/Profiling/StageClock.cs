@@ -17,7 +17,7 @@ internal abstract class StageClock : IDisposable
         var times = new double[samples];
         for (int i = 0; i < samples; i++)
         {
-            times[i] = Once(stage);
+            times[i] = Time(stage);
         }
 
         return times;
@@ -29,7 +29,7 @@ internal abstract class StageClock : IDisposable
     public virtual GpuClocks? Frequencies() => null;
 
     /// <summary>Microseconds of one run, starting with cold caches where the device allows it.</summary>
-    protected abstract double Once(Action stage);
+    public abstract double Time(Action stage);
 }
 
 /// <summary>The host's own clock, for a backend that computes before it returns.</summary>
@@ -39,7 +39,7 @@ internal sealed class HostClock(Backend backend) : StageClock
     {
     }
 
-    protected override double Once(Action stage)
+    public override double Time(Action stage)
     {
         long start = Stopwatch.GetTimestamp();
         stage();

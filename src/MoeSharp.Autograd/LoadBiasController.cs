@@ -12,8 +12,11 @@ namespace MoeSharp.Autograd;
 /// </remarks>
 public sealed class LoadBiasController
 {
+    /// <summary>The rate of arXiv 2408.15664 and of DeepSeek-V3, on sigmoid scores.</summary>
+    public const double PublishedRate = 0.001;
+
     /// <summary>Makes a controller; it has no state of its own.</summary>
-    /// <param name="rate">Bias per step, &gt;= 0; 0 is off. 0.001 in DeepSeek-V3, on sigmoid scores.</param>
+    /// <param name="rate">Bias per step, &gt;= 0; 0 is off.</param>
     /// <exception cref="ArgumentException">The rate is negative or not finite.</exception>
     public LoadBiasController(double rate)
     {

@@ -6,15 +6,15 @@ namespace MoeSharp.Autograd;
 /// <remarks>Names are full checkpoint names, given to constructors as prefixes: nothing is renamed between memory and file.</remarks>
 public abstract class Module : IDisposable
 {
-    private readonly List<Module> _children = [];
-    private readonly List<Parameter> _parameters = [];
+    private readonly List<IDisposable> _parts = [];
     private readonly List<(string Name, Tensor Value)> _buffers = [];
 
-    /// <summary>Own parameters, then those of the children, depth first, in the order they were made.</summary>
-    public IReadOnlyList<Parameter> Parameters => [.. _parameters, .. _children.SelectMany(child => child.Parameters)];
+    /// <summary>Own parameters and those of the children, depth first, in the order in which parameters and children were made.</summary>
+    public IReadOnlyList<Parameter> Parameters =>
+        [.. _parts.SelectMany(part => part is Module child ? child.Parameters : [(Parameter)part])];
 
-    /// <summary>State that is saved but not trained, such as selection biases; same order as <see cref="Parameters"/>.</summary>
-    public IReadOnlyList<(string Name, Tensor Value)> Buffers => [.. _buffers, .. _children.SelectMany(child => child.Buffers)];
+    /// <summary>State that is saved but not trained, such as selection biases: own buffers, then those of the children.</summary>
+    public IReadOnlyList<(string Name, Tensor Value)> Buffers => [.. _buffers, .. _parts.OfType<Module>().SelectMany(child => child.Buffers)];
 
     /// <summary>Sets the gradients of all parameters to zero.</summary>
     public void ZeroGradients()
@@ -35,14 +35,9 @@ public abstract class Module : IDisposable
     /// <summary>Frees everything the module owns.</summary>
     protected virtual void Dispose(bool disposing)
     {
-        foreach (Module child in _children)
+        foreach (IDisposable part in _parts)
         {
-            child.Dispose();
-        }
-
-        foreach (Parameter parameter in _parameters)
-        {
-            parameter.Dispose();
+            part.Dispose();
         }
 
         foreach ((string _, Tensor value) in _buffers)
@@ -55,14 +50,14 @@ public abstract class Module : IDisposable
     protected T Child<T>(T module)
         where T : Module
     {
-        _children.Add(module);
+        _parts.Add(module);
         return module;
     }
 
     /// <summary>Registers a parameter; it is disposed with this module.</summary>
     protected Parameter Own(Parameter parameter)
     {
-        _parameters.Add(parameter);
+        _parts.Add(parameter);
         return parameter;
     }
 

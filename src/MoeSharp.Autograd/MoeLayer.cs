@@ -6,13 +6,12 @@ namespace MoeSharp.Autograd;
 /// <remarks>
 /// out = sum over chosen real experts of weight * expert(x) + null slots as the spec says + shared expert. Sources: null experts
 /// (arXiv 2601.15370), identity nulls (LongCat-Flash), constant nulls (MoE++, arXiv 2410.07348), gated shared expert (Qwen2-MoE).
-/// Parameters: NAME.gate.weight [C, d], NAME.gate.bias [C], NAME.experts.gate_up_proj [E, 2n, d], NAME.experts.down_proj [E, d, n],
+/// Parameters: NAME.gate.* of the <see cref="Autograd.Router"/>, NAME.experts.gate_up_proj [E, 2n, d], NAME.experts.down_proj [E, d, n],
 /// NAME.constant_experts.mix.weight [2c, d], NAME.constant_experts.constants [c, d], NAME.shared_expert.*,
-/// NAME.shared_expert_gate.weight [1, d]. Buffer: NAME.gate.selection_bias [C].
+/// NAME.shared_expert_gate.weight [1, d].
 /// </remarks>
 public sealed class MoeLayer : Module
 {
-    private readonly Parameter? _routerBias;
     private readonly Linear? _mix;
     private readonly Parameter? _constants;
     private readonly SwiGluMlp? _shared;
@@ -28,19 +27,13 @@ public sealed class MoeLayer : Module
         Options = options.Validate();
         RouterSpec router = options.Router;
         double std = init.StandardDeviation;
-        RouterWeight = Make(init, $"{name}.gate.weight", std, router.Columns, options.Hidden);
-        _routerBias = options.RouterBias
-            ? Own(new Parameter($"{name}.gate.bias", init.Constant(0, router.Columns), decay: false))
-            : null;
-        SelectionBias = router.SelectionBias == Core.SelectionBias.None
-            ? null
-            : OwnBuffer($"{name}.gate.selection_bias", init.WideConstant(0, router.Columns));
+        Router = Child(Router.Create(init, $"{name}.gate", options));
         W1 = Make(init, $"{name}.experts.gate_up_proj", std, router.Experts, 2L * options.ExpertWidth, options.Hidden);
         W2 = Make(init, $"{name}.experts.down_proj", outputStd, router.Experts, options.Hidden, options.ExpertWidth);
         if (router.ConstantSlots > 0)
         {
-            _mix = Child(new Linear(init, $"{name}.constant_experts.mix", options.Hidden, 2 * router.ConstantSlots, std));
             _constants = Make(init, $"{name}.constant_experts.constants", outputStd, router.ConstantSlots, options.Hidden);
+            _mix = Child(new Linear(init, $"{name}.constant_experts.mix", options.Hidden, 2 * router.ConstantSlots, std));
         }
 
         if (options.SharedWidth > 0)
@@ -53,8 +46,8 @@ public sealed class MoeLayer : Module
     /// <summary>Shape and variants.</summary>
     public MoeOptions Options { get; }
 
-    /// <summary>[C, d]: one row per logit column.</summary>
-    public Parameter RouterWeight { get; }
+    /// <summary>Chooses the experts.</summary>
+    public Router Router { get; }
 
     /// <summary>[E, 2n, d]: gate rows, then up rows.</summary>
     public Parameter W1 { get; }
@@ -62,17 +55,17 @@ public sealed class MoeLayer : Module
     /// <summary>[E, d, n].</summary>
     public Parameter W2 { get; }
 
-    /// <summary>[C], takes part in the choice only; zeros at the start; null unless the spec asks for it. Saved, not trained.</summary>
-    public Tensor? SelectionBias { get; }
+    /// <summary>That of the router.</summary>
+    public Tensor? SelectionBias => Router.SelectionBias;
 
     /// <summary>[T, d] to [T, d], with the auxiliary losses and the routing.</summary>
-    public MoeOutput Forward(Tape tape, Variable x)
+    /// <param name="tape">Runs the ops.</param>
+    /// <param name="x">[T, d].</param>
+    /// <param name="context">What the router may look at beside x; <see cref="RouterContext.None"/> when null.</param>
+    public MoeOutput Forward(Tape tape, Variable x, RouterContext? context = null)
     {
-        RouterSpec spec = Options.Router;
-        Variable routed = Options.InputScale == 1 ? x : tape.Scale(x, Options.InputScale);
-        Variable logits = tape.Linear(routed, RouterWeight, _routerBias);
-        GateNode gate = tape.Gate(logits, SelectionBias, spec);
-        tape.Release(logits);
+        RouterSpec spec = Router.Spec;
+        GateNode gate = Router.Route(tape, x, context ?? RouterContext.None);
         if (Options.CapacityFactor > 0)
         {
             gate = tape.LimitCapacity(gate, spec.CapacityFor(checked((int)x.Shape[0]), Options.CapacityFactor), spec);
@@ -94,7 +87,7 @@ public sealed class MoeLayer : Module
             tape.Release(shared);
         }
 
-        return new MoeOutput(output, gate.BalanceLoss, gate.ZLoss, gate.Result, plan, spec);
+        return new MoeOutput(output, gate.BalanceLoss, gate.ZLoss, gate.Result, plan, spec) { Logits = gate.Logits };
     }
 
     private Variable Shared(Tape tape, Variable x)

@@ -32,8 +32,11 @@ public sealed record MoeOptions
     /// </summary>
     public double CapacityFactor { get; init; }
 
+    /// <summary>Whether the router adds a learnt map of the router logits of the MoE layer before it (MoE++, arXiv 2410.07348, eq. 6).</summary>
+    public bool GatingResidual { get; init; }
+
     /// <summary>Whether no later token can change the output of an earlier one.</summary>
-    public bool IsCausal => CapacityFactor == 0;
+    public bool IsCausal => CapacityFactor == 0 && Router.IsCausal;
 
     /// <summary>Checks every field against the others.</summary>
     /// <returns>These options, for chaining.</returns>

@@ -8,6 +8,10 @@ namespace MoeSharp.Autograd;
 /// <param name="ZLoss">[1], not weighted.</param>
 /// <param name="Routing">Ids, weights and statistics of the gate.</param>
 /// <param name="Plan">Rows per expert.</param>
-/// <param name="Spec">The routing rules.</param>
+/// <param name="Spec">The rules of the gate: <see cref="Router.Spec"/>.</param>
 public sealed record MoeOutput(
-    Variable Output, Variable BalanceLoss, Variable ZLoss, GateResult Routing, RoutingPlan Plan, RouterSpec Spec);
+    Variable Output, Variable BalanceLoss, Variable ZLoss, GateResult Routing, RoutingPlan Plan, RouterSpec Spec)
+{
+    /// <summary>[T, C]: router logits, for the gating residual of the next layer; null where there are none. Without recording, the caller releases it.</summary>
+    public Variable? Logits { get; init; }
+}

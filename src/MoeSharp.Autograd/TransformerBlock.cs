@@ -52,8 +52,9 @@ public sealed class TransformerBlock : Module
     /// <summary>The MoE layer; null for a dense block.</summary>
     public MoeLayer? Moe { get; }
 
-    /// <summary>[batch * length, d] to the same shape; arguments as in <see cref="AttentionLayer.Forward"/>.</summary>
-    public BlockOutput Forward(Tape tape, Variable x, Tensor positions, int batch, int length, KvCache? cache = null)
+    /// <summary>[batch * length, d] to the same shape; arguments as in <see cref="AttentionLayer.Forward"/> and <see cref="MoeLayer.Forward"/>.</summary>
+    public BlockOutput Forward(
+        Tape tape, Variable x, Tensor positions, int batch, int length, KvCache? cache = null, RouterContext? context = null)
     {
         Variable normed = _inputNorm.Forward(tape, x);
         Variable attended = Attention.Forward(tape, normed, positions, batch, length, cache);
@@ -61,7 +62,7 @@ public sealed class TransformerBlock : Module
         Variable middle = tape.Add(x, attended);
         tape.Release(attended);
         Variable middleNormed = _middleNorm.Forward(tape, middle);
-        MoeOutput? moe = Moe?.Forward(tape, middleNormed);
+        MoeOutput? moe = Moe?.Forward(tape, middleNormed, context);
         Variable fed = moe?.Output ?? _dense!.Forward(tape, middleNormed);
         tape.Release(middleNormed);
         Variable output = tape.Add(middle, fed);

@@ -96,6 +96,7 @@ internal static class InspectCommand
                 output,
                 ("experts", $"{config.Experts} real, {config.NullSlots} null ({JsonReport.Snake(config.NullKind.ToString())})"),
                 ("slots per token", $"{config.TopK}, of which {TextReport.Fixed(config.TopK * config.DataSparsity, 2)} do real work at data sparsity {config.DataSparsity}"),
+                ("router", RouterFamily.NameOf(config.Router) + (config.Router.IsCausal ? string.Empty : ", not causal: cannot generate")),
                 ("score, renormalize", $"{JsonReport.Snake(config.Score.ToString())}, {JsonReport.Snake(config.Renormalize.ToString())}"),
                 ("selection bias", JsonReport.Snake(config.SelectionBias.ToString())));
             output.WriteLine();

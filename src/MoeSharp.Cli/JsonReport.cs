@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using MoeSharp.Core;
 using MoeSharp.Models;
 
 namespace MoeSharp.Cli;
@@ -103,6 +104,8 @@ internal static class JsonReport
     public static void Routing(this Utf8JsonWriter json, ModelConfig config)
     {
         json.WriteStartObject("routing");
+        json.WriteString("router", RouterFamily.NameOf(config.Router));
+        json.WriteBoolean("causal", config.Router.IsCausal);
         json.WriteNumber("experts", config.Experts);
         json.WriteNumber("null_slots", config.NullSlots);
         json.WriteNumber("top_k", config.TopK);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using MoeSharp.Autograd;
 using MoeSharp.Core;
 using MoeSharp.Models;
 
@@ -22,12 +23,15 @@ internal sealed class TrainOptionSet
     private readonly Option<int?> _heads = Options.Number("--heads", "Attention heads; divides the width.", 1, 1024);
     private readonly Option<int?> _experts = Options.Number("--experts", "Real experts per layer.", 1, 65536);
     private readonly Option<int?> _expertWidth = Options.Number("--expert-width", "Width of one expert.", 1, Large);
-    private readonly Option<int?> _topK = Options.Number("--top-k", "Slots per token, null experts included; the most that a threshold router fills.", 1, 65536);
+    private readonly Option<int?> _topK = Options.Number("--top-k", "Slots per token, null experts included; the most that a threshold, top-p or ReLU router fills.", 1, 65536);
 
     private readonly Option<string> _router = Options.Choice(
-        "--router", "How a token takes slots: the best --top-k, or the fewest whose probabilities reach --threshold (XMoE).", ["top-k", "threshold"]);
+        "--router", "How tokens choose experts, as in the paper of that router [default: null, with --rho 1 top-k].", RouterFamily.Names);
 
-    private readonly Option<double?> _threshold = Options.Number("--threshold", "Probability mass that a threshold router collects.", 0.0, 1.0, aboveLow: true);
+    private readonly Option<double?> _threshold = Options.Number(
+        "--threshold", "Probability mass that a threshold or top-p router collects.", 0.0, 1.0, aboveLow: true);
+
+    private readonly Option<bool> _residual = new("--gating-residual") { Description = "Routers add a learnt map of the logits of the layer before (MoE++)." };
 
     private readonly Option<double?> _rho = Options.Number(
         "--rho", "Data sparsity: target share of slots that do real work; 1 is a plain MoE without null experts.", 0.0, 1.0, aboveLow: true);
@@ -42,7 +46,7 @@ internal sealed class TrainOptionSet
 
     private Option[] All =>
     [
-        _preset, _steps, _batch, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _router, _threshold, _rho, _nullKind, _learningRate, _seed,
+        _preset, _steps, _batch, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _router, _threshold, _residual, _rho, _nullKind, _learningRate, _seed,
         _saveEvery, _evalEvery, _dtype,
     ];
 
@@ -93,14 +97,10 @@ internal sealed class TrainOptionSet
             SaveEvery = parse.GetValue(_saveEvery) ?? preset.SaveEvery,
             Seed = parse.GetValue(_seed) ?? preset.Seed,
         };
-        try
-        {
-            return options.Validate();
-        }
-        catch (ArgumentException error)
-        {
-            throw new UsageException(CommandHost.Message(error));
-        }
+
+        // The controller moves a bias on logits; a router without one leaves its null slots to the balance loss.
+        options = options.Model.SelectionBias == SelectionBias.Logit ? options : options with { NullControllerRate = 0 };
+        return Checked(() => Recipe(options).Validate());
     }
 
     private ModelConfig Model(ParseResult parse, ModelConfig preset)
@@ -112,8 +112,7 @@ internal sealed class TrainOptionSet
             throw new UsageException($"A width of {hidden} does not split into {heads} heads of even width; choose --hidden as a multiple of {2 * heads}.");
         }
 
-        preset = Router(parse, preset);
-        return preset with
+        return Router(parse, preset with
         {
             HiddenSize = hidden,
             Heads = heads,
@@ -126,24 +125,46 @@ internal sealed class TrainOptionSet
             TopK = parse.GetValue(_topK) ?? preset.TopK,
             DataSparsity = parse.GetValue(_rho) ?? preset.DataSparsity,
             NullKind = parse.GetValue(_nullKind) is string kind ? Enum.Parse<NullKind>(kind, ignoreCase: true) : preset.NullKind,
-        };
+            GatingResidual = parse.GetValue(_residual),
+        });
     }
 
-    /// <summary>The preset with another router. A threshold router weighs by raw probabilities and balances by the best expert of each token.</summary>
-    private ModelConfig Router(ParseResult parse, ModelConfig preset)
+    /// <summary>The model with the named router; null slots beyond those of <c>null</c> are there when <c>--rho</c> asks for them.</summary>
+    private ModelConfig Router(ParseResult parse, ModelConfig model)
     {
-        string router = parse.GetValue(_router) ?? (preset.Selection == Selection.Threshold ? "threshold" : "top-k");
-        double? threshold = parse.GetValue(_threshold);
-        if (router != "threshold")
+        if (parse.GetValue(_router) is string router)
         {
-            return threshold is null
-                ? preset with { Selection = Selection.TopK }
-                : throw new UsageException($"--threshold {threshold} is for a threshold router; add --router threshold, or leave it out.");
+            model = Checked(() => model.WithRouter(router));
+            model = parse.GetValue(_rho) is double rho ? model with { DataSparsity = rho } : model;
         }
 
-        return preset with
+        double? threshold = parse.GetValue(_threshold);
+        if (threshold is not null && model.Selection != Selection.Threshold)
         {
-            Selection = Selection.Threshold, Threshold = threshold ?? preset.Threshold, Renormalize = Renormalize.None, BalanceLoad = BalanceLoad.Top1,
-        };
+            throw new UsageException($"--threshold {threshold} is for a threshold router; add --router threshold or top-p, or leave it out.");
+        }
+
+        model = model with { Threshold = threshold ?? model.Threshold };
+        string described = RouterFamily.NameOf(model.Router);
+        return parse.GetValue(_router) is string asked && asked != described
+            ? throw new UsageException($"--router {asked} with --rho {model.DataSparsity} is the router {described}: name that one, or change --rho.")
+            : model;
+    }
+
+    /// <summary>How a router is trained where its paper says so: balancing without a loss needs the bias and no loss.</summary>
+    private static TrainOptions Recipe(TrainOptions options) => RouterFamily.NameOf(options.Model.Router) == "loss-free"
+        ? options with { BalanceWeight = 0, LoadBiasRate = LoadBiasController.PublishedRate }
+        : options;
+
+    private static T Checked<T>(Func<T> make)
+    {
+        try
+        {
+            return make();
+        }
+        catch (ArgumentException error)
+        {
+            throw new UsageException(CommandHost.Message(error));
+        }
     }
 }

@@ -116,6 +116,9 @@ public enum NullBalance
 /// </remarks>
 public sealed record RouterSpec
 {
+    /// <summary>Where the logits come from.</summary>
+    public RouterKind Kind { get; init; } = RouterKind.Linear;
+
     /// <summary>Real experts E, at least 1.</summary>
     public required int Experts { get; init; }
 
@@ -179,6 +182,9 @@ public sealed record RouterSpec
     /// <summary>Constant null slots C.</summary>
     public int ConstantSlots => Nulls.Where(group => group.Kind == NullKind.Constant).Sum(group => group.Count);
 
+    /// <summary>Whether no later token can change the choice of an earlier one. A router that is not causal cannot generate.</summary>
+    public bool IsCausal => Kind == RouterKind.Linear;
+
     /// <summary>Whether any null slot adds to the output.</summary>
     public bool HasIdentity => Nulls.Any(group => group.Kind == NullKind.Identity);
 
@@ -231,6 +237,24 @@ public sealed record RouterSpec
     {
         Experts = experts, TopK = mostExperts, Selection = Selection.Threshold, Threshold = threshold, Renormalize = Renormalize.None,
         BalanceLoad = BalanceLoad.Top1,
+    };
+
+    /// <summary>
+    /// A top-p router (arXiv 2403.07652): as <see cref="WithThreshold"/>, balanced by all chosen experts, at that paper's mass of 0.4.
+    /// </summary>
+    /// <param name="experts">Experts E.</param>
+    /// <param name="mostExperts">Most experts per token, 1..E.</param>
+    public static RouterSpec WithTopP(int experts, int mostExperts) =>
+        WithThreshold(experts, threshold: 0.4, mostExperts) with { BalanceLoad = BalanceLoad.AllSlots };
+
+    /// <summary>
+    /// A router that is balanced without a loss, by a bias on sigmoid scores that only the choice sees (arXiv 2408.15664; DeepSeek-V3).
+    /// </summary>
+    /// <param name="experts">Experts E.</param>
+    /// <param name="topK">Slots K per token.</param>
+    public static RouterSpec WithLoadBias(int experts, int topK) => new()
+    {
+        Experts = experts, TopK = topK, Score = ScoreFunction.Sigmoid, SelectionBias = SelectionBias.Score,
     };
 
     /// <summary>Logit column of a slot.</summary>

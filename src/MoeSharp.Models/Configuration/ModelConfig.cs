@@ -33,6 +33,12 @@ public sealed record ModelConfig
     /// <summary>Width n of one expert.</summary>
     public required int ExpertWidth { get; init; }
 
+    /// <summary>Where the router's logits come from; <see cref="WithRouter"/> sets this and what belongs to it.</summary>
+    public RouterKind RouterKind { get; init; } = RouterKind.Linear;
+
+    /// <summary>Whether a router adds a learnt map of the router logits of the layer before it (MoE++, arXiv 2410.07348).</summary>
+    public bool GatingResidual { get; init; }
+
     /// <summary>Real experts E per layer.</summary>
     public required int Experts { get; init; }
 
@@ -90,6 +96,7 @@ public sealed record ModelConfig
     /// <summary>The routing rules these fields describe.</summary>
     public RouterSpec Router => new()
     {
+        Kind = RouterKind,
         Experts = Experts,
         TopK = TopK,
         Selection = Selection,
@@ -110,9 +117,10 @@ public sealed record ModelConfig
             long d = HiddenSize, q = (long)Heads * HeadDim, kv = (long)KeyValueHeads * HeadDim;
             RouterSpec router = Router;
             long constants = router.ConstantSlots * 3L * d;
-            long layer = (2 * d) + (d * ((2 * q) + (2 * kv))) + (router.Columns * d) + (3L * d * ExpertWidth * Experts)
+            long layer = (2 * d) + (d * ((2 * q) + (2 * kv))) + RouterParameterCount(router) + (3L * d * ExpertWidth * Experts)
                 + (3L * d * SharedExpertWidth) + constants;
-            return (VocabularySize * d * (TieEmbeddings ? 1 : 2)) + d + (Layers * layer);
+            long residuals = GatingResidual ? (Layers - 1L) * router.Columns * router.Columns : 0;
+            return (VocabularySize * d * (TieEmbeddings ? 1 : 2)) + d + (Layers * layer) + residuals;
         }
     }
 
@@ -126,6 +134,26 @@ public sealed record ModelConfig
     /// <exception cref="CheckpointFormatException">Not JSON, a field is missing or out of range.</exception>
     /// <exception cref="UnsupportedModelException">The architecture is another one.</exception>
     public static ModelConfig FromJson(string json, string fileNameForErrors) => ModelConfigJson.Read(json, fileNameForErrors);
+
+    /// <summary>This configuration with a member of the <see cref="RouterFamily"/> as its paper has it.</summary>
+    /// <remarks>Null slots are kept by <c>null</c> alone (rho 0.5 when there were none); set <see cref="DataSparsity"/> afterwards for others that take them.</remarks>
+    /// <param name="name">One of <see cref="RouterFamily.Names"/>.</param>
+    /// <exception cref="ArgumentException">There is no such router, or it does not go with the experts per token.</exception>
+    public ModelConfig WithRouter(string name)
+    {
+        RouterSpec spec = RouterFamily.Make(name, Experts, TopK);
+        return this with
+        {
+            RouterKind = spec.Kind,
+            Selection = spec.Selection,
+            Threshold = spec.Selection == Selection.Threshold ? spec.Threshold : Threshold,
+            BalanceLoad = spec.BalanceLoad,
+            Score = spec.Score,
+            Renormalize = spec.Renormalize,
+            SelectionBias = spec.SelectionBias,
+            DataSparsity = spec.NullSlots == 0 ? 1 : DataSparsity < 1 ? DataSparsity : 0.5,
+        };
+    }
 
     /// <summary>The text of <c>config.json</c>, indented, ending in a line feed.</summary>
     public string ToJson() => ModelConfigJson.Write(this);
@@ -153,6 +181,8 @@ public sealed record ModelConfig
         _ = Router.Validate();
         return this;
     }
+
+    private long RouterParameterCount(RouterSpec router) => (long)router.Columns * HiddenSize;
 
     private static void AtLeastOne(int value, string what) => Guard.That(value >= 1, $"The {what} is at least 1, got {value}.");
 }

@@ -22,6 +22,8 @@ internal static class ModelConfigJson
     private static readonly (string Spelling, SelectionBias Value)[] s_biases =
         [("none", SelectionBias.None), ("score", SelectionBias.Score), ("logit", SelectionBias.Logit)];
 
+    private static readonly (string Spelling, string? Value)[] s_routers = [.. RouterFamily.Names.Select(name => (name, (string?)name))];
+
     public static string Write(ModelConfig config) => JsonText.Indented(json => WriteFields(json, config));
 
     /// <summary>Writes one object with all fields.</summary>
@@ -47,6 +49,8 @@ internal static class ModelConfigJson
         json.WriteNumber("null_slots", config.NullSlots);
         json.WriteString("null_kind", Spell(s_nullKinds, config.NullKind));
         json.WriteBoolean("shared_null_logit", config.SharedNullLogit);
+        json.WriteString("router", RouterFamily.NameOf(config.Router));
+        json.WriteBoolean("gating_residual", config.GatingResidual);
         json.WriteString("selection", Spell(s_selections, config.Selection));
         json.WriteNumber("threshold", config.Threshold);
         json.WriteString("balance_load", Spell(s_loads, config.BalanceLoad));
@@ -72,7 +76,8 @@ internal static class ModelConfigJson
 
         int heads = fields.Int("num_attention_heads", 1);
         int hidden = fields.Int("hidden_size", 1);
-        var config = new ModelConfig
+        string? router = fields.Choice("router", s_routers, null);
+        var shape = new ModelConfig
         {
             ModelType = type,
             VocabularySize = fields.Int("vocab_size", 1, 256),
@@ -89,32 +94,42 @@ internal static class ModelConfigJson
             TopK = fields.Int("num_experts_per_tok", 1),
             ExpertWidth = fields.Int("moe_intermediate_size", 1),
             SharedExpertWidth = fields.Int("shared_expert_intermediate_size", 0, 0),
-            DataSparsity = fields.Number("data_sparsity", x => x is > 0 and <= 1, "a number in (0, 1]", 1),
-            NullKind = fields.Choice("null_kind", s_nullKinds, NullKind.Zero),
-            SharedNullLogit = fields.Boolean("shared_null_logit", true),
-            Selection = fields.Choice("selection", s_selections, Selection.TopK),
-            Threshold = fields.Number("threshold", x => x is > 0 and <= 1, "a number in (0, 1]", 0.9),
-            BalanceLoad = fields.Choice("balance_load", s_loads, BalanceLoad.AllSlots),
-            Score = fields.Choice("score", s_scores, ScoreFunction.Softmax),
-            Renormalize = fields.Choice("renormalize", s_renormalize, Renormalize.ChosenExceptZero),
-            SelectionBias = fields.Choice("selection_bias", s_biases, SelectionBias.None),
+            SelectionBias = SelectionBias.None,
+            DataSparsity = 1,
         };
-
         try
         {
-            _ = config.Validate();
+            ModelConfig config = Routing(fields, router is null ? shape : shape.WithRouter(router)).Validate();
             long nulls = fields.Integer("null_slots", 0, int.MaxValue, config.NullSlots);
             Guard.That(
                 nulls == config.NullSlots,
                 $"null_slots is {nulls}, but data_sparsity {config.DataSparsity} with {config.Experts} experts means {config.NullSlots}.");
+            string described = RouterFamily.NameOf(config.Router);
+            Guard.That(
+                router is null || router == described,
+                $"'router' is \"{router}\", but the other routing fields describe \"{described}\"; leave out those that contradict it, or name that router.");
+            return fields.Unread.Count == 0 ? config : config with { UnknownFields = fields.Unread };
         }
         catch (Exception error) when (error is ArgumentException or OverflowException)
         {
             throw new CheckpointFormatException($"{file}: {error.Message}", error);
         }
-
-        return fields.Unread.Count == 0 ? config : config with { UnknownFields = fields.Unread };
     }
+
+    /// <summary>The routing fields over what the named router, or none, starts from.</summary>
+    private static ModelConfig Routing(JsonFields fields, ModelConfig start) => start with
+    {
+        DataSparsity = fields.Number("data_sparsity", x => x is > 0 and <= 1, "a number in (0, 1]", start.DataSparsity),
+        NullKind = fields.Choice("null_kind", s_nullKinds, start.NullKind),
+        SharedNullLogit = fields.Boolean("shared_null_logit", start.SharedNullLogit),
+        GatingResidual = fields.Boolean("gating_residual", start.GatingResidual),
+        Selection = fields.Choice("selection", s_selections, start.Selection),
+        Threshold = fields.Number("threshold", x => x is > 0 and <= 1, "a number in (0, 1]", start.Threshold),
+        BalanceLoad = fields.Choice("balance_load", s_loads, start.BalanceLoad),
+        Score = fields.Choice("score", s_scores, start.Score),
+        Renormalize = fields.Choice("renormalize", s_renormalize, start.Renormalize),
+        SelectionBias = fields.Choice("selection_bias", s_biases, start.SelectionBias),
+    };
 
     private static string Spell<T>((string Spelling, T Value)[] names, T value) =>
         Array.Find(names, name => EqualityComparer<T>.Default.Equals(name.Value, value)).Spelling;

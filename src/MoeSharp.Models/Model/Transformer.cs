@@ -51,7 +51,7 @@ public sealed class Transformer : Module
         for (int layer = 0; layer < config.Layers; layer++)
         {
             _blocks.Add(Child(new TransformerBlock(
-                init, $"model.layers.{layer}", attention, moe, denseWidth: 0, config.RmsNormEpsilon, outputStd)));
+                init, $"model.layers.{layer}", attention, moe with { GatingResidual = config.GatingResidual && layer > 0 }, denseWidth: 0, config.RmsNormEpsilon, outputStd)));
         }
 
         _norm = Child(new RmsNorm(init, "model.norm", config.HiddenSize, config.RmsNormEpsilon));
@@ -84,31 +84,50 @@ public sealed class Transformer : Module
     /// <param name="batch">Sequences.</param>
     /// <param name="length">Tokens per sequence; with caches, tokens that follow what the caches hold.</param>
     /// <param name="caches">From <see cref="MakeCaches"/>, extended by this call, or null. Needs batch 1 and a tape that does not record.</param>
-    /// <exception cref="ArgumentException">Shapes do not fit, or the sequence is longer than the context.</exception>
-    public TransformerOutput Forward(Tape tape, Tensor ids, int batch, int length, IReadOnlyList<KvCache>? caches = null)
+    /// <param name="pass">Number of this forward pass in training, for routers that draw random numbers; null outside training.</param>
+    /// <exception cref="ArgumentException">Shapes do not fit, the sequence is longer than the context, or caches for a model that is not causal.</exception>
+    public TransformerOutput Forward(
+        Tape tape, Tensor ids, int batch, int length, IReadOnlyList<KvCache>? caches = null, long? pass = null)
     {
         ArgumentNullException.ThrowIfNull(tape);
         int start = caches is null ? 0 : caches[0].Length;
         Guard.That(batch >= 1 && length >= 1, $"A forward pass needs at least 1 sequence of 1 token, got {batch} of {length}.");
         Guard.That(caches is null || caches.Count == _blocks.Count, $"The model has {_blocks.Count} layers, got {caches?.Count} caches.");
         Guard.That(
+            caches is null || Config.Router.IsCausal,
+            $"The router {RouterFamily.NameOf(Config.Router)} lets later tokens decide about earlier ones, so this model cannot read or generate token by token; train one with a causal router for that.");
+        Guard.That(
             start + length <= Config.ContextLength,
             $"The model reads {Config.ContextLength} tokens at most, got {start + length}.");
         Guard.Is(ids, DType.Int32, [(long)batch * length]);
         Tensor positions = Positions(tape, batch, length, start);
         Variable x = _embedding.Forward(tape, ids);
+        var context = new RouterContext { TokenIds = ids, Pass = pass };
         var layers = new MoeOutput[_blocks.Count];
         for (int layer = 0; layer < layers.Length; layer++)
         {
-            BlockOutput block = _blocks[layer].Forward(tape, x, positions, batch, length, caches?[layer]);
+            BlockOutput block = _blocks[layer].Forward(tape, x, positions, batch, length, caches?[layer], context);
             tape.Release(x);
             x = block.Output;
             layers[layer] = block.Moe!;
+            Release(tape, context.PreviousLogits);
+            context = context with { PreviousLogits = Config.GatingResidual ? layers[layer].Logits : null };
+            Release(tape, Config.GatingResidual ? null : layers[layer].Logits);
         }
+
+        Release(tape, context.PreviousLogits);
 
         Variable normed = _norm.Forward(tape, x);
         Variable logits = _head is null ? tape.Linear(normed, _embedding.Weight) : _head.Forward(tape, normed);
         return new TransformerOutput(logits, Mean(tape, layers, layer => layer.BalanceLoss), Mean(tape, layers, layer => layer.ZLoss), layers);
+    }
+
+    private static void Release(Tape tape, Variable? variable)
+    {
+        if (variable is not null)
+        {
+            tape.Release(variable);
+        }
     }
 
     private static Variable Mean(Tape tape, MoeOutput[] layers, Func<MoeOutput, Variable> part)

@@ -3,10 +3,10 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Models;
 
-/// <summary>One optimizer step: micro-batches forward and backward, the null-rate controller, the update. Allocates no tensors after the first.</summary>
+/// <summary>One optimizer step: micro-batches forward and backward, the controllers, the update. Allocates no tensors after the first.</summary>
 /// <remarks>
 /// loss = cross-entropy + balance weight * balance loss + z weight * z-loss, averaged over micro-batches. The auxiliary losses are per
-/// micro-batch. The controller moves once per step, by the routing of all micro-batches together.
+/// micro-batch. The controllers move once per step, by the routing of all micro-batches together.
 /// </remarks>
 internal sealed class OptimizationStep : IDisposable
 {
@@ -16,6 +16,7 @@ internal sealed class OptimizationStep : IDisposable
     private readonly BatchSampler _sampler;
     private readonly Tape _tape;
     private readonly NullRateController? _controller;
+    private readonly LoadBiasController? _loadBias;
     private readonly RoutingMeter _meter;
     private readonly Tensor _ids;
     private readonly Tensor _targets;
@@ -31,6 +32,7 @@ internal sealed class OptimizationStep : IDisposable
         _meter = new RoutingMeter(options.Model);
         bool controlled = options.NullControllerRate > 0 && options.Model.NullSlots > 0;
         _controller = controlled ? new NullRateController(options.Model.DataSparsity, options.NullControllerRate) : null;
+        _loadBias = options.LoadBiasRate > 0 ? new LoadBiasController(options.LoadBiasRate) : null;
         using (TensorScope.Suspend())
         {
             var shape = new Shape(checked((long)options.BatchSize * context));
@@ -53,14 +55,16 @@ internal sealed class OptimizationStep : IDisposable
         _meter.Clear();
         for (int micro = 0; micro < _options.AccumulationSteps; micro++)
         {
-            _sampler.Draw(((step - 1) * _options.AccumulationSteps) + micro, _ids, _targets);
-            ForwardBackward(step);
+            long pass = ((step - 1) * _options.AccumulationSteps) + micro;
+            _sampler.Draw(pass, _ids, _targets);
+            ForwardBackward(step, pass);
             _tape.Reset();
         }
 
-        for (int layer = 0; _controller is not null && layer < _model.MoeLayers.Count; layer++)
+        for (int layer = 0; layer < _model.MoeLayers.Count; layer++)
         {
-            _controller.Update(_model.MoeLayers[layer], _meter.RealShare(layer));
+            _controller?.Update(_model.MoeLayers[layer], _meter.RealShare(layer));
+            _loadBias?.Update(_model.MoeLayers[layer], _meter.Counts[layer]);
         }
 
         Rate = LearningRate.WarmupCosine(
@@ -82,9 +86,9 @@ internal sealed class OptimizationStep : IDisposable
         _targets.Dispose();
     }
 
-    private void ForwardBackward(long step)
+    private void ForwardBackward(long step, long pass)
     {
-        TransformerOutput output = _model.Forward(_tape, _ids, _options.BatchSize, _options.Model.ContextLength);
+        TransformerOutput output = _model.Forward(_tape, _ids, _options.BatchSize, _options.Model.ContextLength, pass: pass);
         Variable entropy = _tape.CrossEntropy(output.Logits, _targets, out _);
         double nats = entropy.Value.ToDoubles()[0];
         if (!double.IsFinite(nats))

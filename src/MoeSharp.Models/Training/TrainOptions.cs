@@ -50,6 +50,9 @@ public sealed record TrainOptions
     /// <summary>Rate of the null-rate controller; 0 switches it off. It needs <see cref="SelectionBias.Logit"/>.</summary>
     public double NullControllerRate { get; init; } = 0.1;
 
+    /// <summary>Step of the load bias that balances without a loss (0.001 in arXiv 2408.15664); 0 switches it off. It needs a selection bias.</summary>
+    public double LoadBiasRate { get; init; }
+
     /// <summary>Steps between evaluations on a fixed part of the validation text; 0 for none but the last.</summary>
     public long EvaluateEvery { get; init; } = 100;
 
@@ -104,6 +107,7 @@ public sealed record TrainOptions
             BalanceWeight = fields.Number("balance_weight", x => x >= 0, "a number >= 0"),
             ZLossWeight = fields.Number("z_loss_weight", x => x >= 0, "a number >= 0"),
             NullControllerRate = fields.Number("null_controller_rate", x => x >= 0, "a number >= 0"),
+            LoadBiasRate = fields.Number("load_bias_rate", x => x >= 0, "a number >= 0", 0),
             EvaluateEvery = fields.Integer("evaluate_every", 0, long.MaxValue),
             EvaluationBytes = fields.Integer("evaluation_bytes", 1, long.MaxValue),
             ValidationBytes = fields.Integer("validation_bytes", 1, long.MaxValue),
@@ -160,6 +164,10 @@ public sealed record TrainOptions
         NotNegative(BalanceWeight, "balance weight");
         NotNegative(ZLossWeight, "z-loss weight");
         NotNegative(NullControllerRate, "null controller rate");
+        NotNegative(LoadBiasRate, "load bias rate");
+        Guard.That(
+            LoadBiasRate == 0 || Model.SelectionBias != SelectionBias.None,
+            $"The load bias is a selection bias: set SelectionBias.Score (router loss-free), or its rate to 0, got SelectionBias.{Model.SelectionBias} and {LoadBiasRate}.");
         Guard.That(
             NullControllerRate == 0 || Model.NullSlots == 0 || Model.SelectionBias == SelectionBias.Logit,
             $"The null-rate controller moves a bias on logits: set SelectionBias.Logit, or its rate to 0, got SelectionBias.{Model.SelectionBias} and {NullControllerRate}.");
@@ -193,6 +201,7 @@ public sealed record TrainOptions
         json.WriteNumber("balance_weight", BalanceWeight);
         json.WriteNumber("z_loss_weight", ZLossWeight);
         json.WriteNumber("null_controller_rate", NullControllerRate);
+        json.WriteNumber("load_bias_rate", LoadBiasRate);
         json.WriteNumber("evaluate_every", EvaluateEvery);
         json.WriteNumber("evaluation_bytes", EvaluationBytes);
         json.WriteNumber("validation_bytes", ValidationBytes);

@@ -26,9 +26,10 @@ public sealed class TransformerTests : IDisposable
     [Theory]
     [InlineData(true, 0, NullKind.Zero)]
     [InlineData(false, 24, NullKind.Constant)]
-    public void ParameterCount_IsThatOfTheModel(bool tied, int shared, NullKind kind)
+    [InlineData(true, 0, NullKind.Zero, true)]
+    public void ParameterCount_IsThatOfTheModel(bool tied, int shared, NullKind kind, bool residual = false)
     {
-        ModelConfig config = s_config with { TieEmbeddings = tied, SharedExpertWidth = shared, NullKind = kind };
+        ModelConfig config = s_config with { TieEmbeddings = tied, SharedExpertWidth = shared, NullKind = kind, GatingResidual = residual };
         using var model = new Transformer(_backend, config, 1);
         Assert.Equal(model.Parameters.Sum(parameter => parameter.Value.ElementCount), config.ParameterCount);
         Assert.InRange(config.ActiveParameterCount, 1, config.ParameterCount - 1);
@@ -64,11 +65,14 @@ public sealed class TransformerTests : IDisposable
         Assert.Equal(1, Deviation("model.layers.3.mlp.experts.down_proj") / (0.02 / Math.Sqrt(8)), 0.056);
     }
 
-    [Fact]
-    public void Forward_WithCaches_GivesTheLogitsOfOneWholePass()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Forward_WithCaches_GivesTheLogitsOfOneWholePass(bool residual)
     {
+        using Transformer model = Sharp(s_config with { GatingResidual = residual });
         byte[] text = Encoding.UTF8.GetBytes("abc def (1);\n  x");
-        double[][] whole = Logits(text, text.Length), pieces = Logits(text, 5);
+        double[][] whole = Logits(model, text, text.Length), pieces = Logits(model, text, 5);
 
         // The same sums in another order of double rounding: 1e-16 per operation, some 1e3 operations deep, logits of order 1.
         for (int i = 0; i < text.Length; i++)

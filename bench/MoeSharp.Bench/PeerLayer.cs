@@ -3,10 +3,10 @@ using MoeSharp.Core;
 namespace MoeSharp.Bench;
 
 /// <summary>One MoE layer with the inputs of bench/peers/cpu/moe_torch.py: dispatch, experts and combine, and their gradients.</summary>
-/// <remarks>Inputs are a function of an index and a seed (<see cref="Mix"/>), so both sides make the same ones and no file has to carry them.</remarks>
+/// <remarks>A worker keeps one at a time; the weights stay from layer to layer.</remarks>
 internal sealed class PeerLayer : IDisposable
 {
-    private const int Block = 1 << 20;
+    private const int Samples = 4096, Shown = 256;
     private readonly Backend _backend;
     private readonly List<Tensor> _owned = [];
     private readonly RouterSpec _spec;
@@ -15,20 +15,20 @@ internal sealed class PeerLayer : IDisposable
     private readonly Tensor _z, _a, _y, _output;
     private readonly Tensor _dZ, _weightedA, _dRowWeight, _dXRows, _dX, _dWeights, _dW1, _dW2;
 
-    /// <summary>Allocates and fills everything.</summary>
-    public PeerLayer(Backend backend, int tokens, int hidden, int width, int experts, int topK, double rho, bool backward)
+    /// <summary>Allocates and fills everything; the weights are borrowed.</summary>
+    public PeerLayer(Backend backend, PeerWeights peer, int tokens, int topK, double rho, bool backward)
     {
         _backend = backend;
+        (_w1, _w2) = (peer.W1, peer.W2);
+        (int experts, int hidden, int width) = ((int)_w2.Shape[0], (int)_w2.Shape[1], (int)_w2.Shape[2]);
         _spec = new RouterSpec { Experts = experts, TopK = topK, Nulls = [new(NullKind.Zero, experts)] };
         long capacity = (long)tokens * topK, d = hidden, n = width, e = experts;
-        _x = Uniform(1, 1, tokens, d);
-        _w1 = Uniform(2, 4 / Math.Sqrt(d), e, 2 * n, d);
-        _w2 = Uniform(3, 4 / Math.Sqrt(n), e, d, n);
+        _x = Own(PeerWeights.Uniform(backend, 1, 1, tokens, d));
         int[] ids = Route(tokens, experts, topK, rho);
         Rows = ids.Count(id => id < experts);
         Experts = ids.Where(id => id < experts).Distinct().Count();
         _ids = Own(backend.From<int>(ids, tokens, topK));
-        _weights = Own(backend.WideFromDoubles([.. Enumerable.Range(0, (int)capacity).Select(i => Number(7, i) + 1)], tokens, topK));
+        _weights = Own(backend.WideFromDoubles([.. Enumerable.Range(0, (int)capacity).Select(i => PeerWeights.Number(7, i) + 1)], tokens, topK));
         _plan = new RoutingPlan(tokens, topK, experts, Integers(e + 1), Integers(capacity), Wide(capacity), Integers(tokens, topK));
         _z = Float(capacity, 2 * n);
         _a = Float(capacity, n);
@@ -37,7 +37,7 @@ internal sealed class PeerLayer : IDisposable
 
         // Forward alone needs none of the rest.
         (long t, long r, long w) = backward ? (tokens, capacity, e) : (0, 0, 0);
-        _dOut = Uniform(4, 1, t, d);
+        _dOut = Own(PeerWeights.Uniform(backend, 4, 1, t, d));
         _dZ = Float(r, 2 * n);
         _weightedA = Float(r, n);
         _dRowWeight = Wide(r);
@@ -55,17 +55,6 @@ internal sealed class PeerLayer : IDisposable
 
     /// <summary>Experts that have rows.</summary>
     public int Experts { get; }
-
-    /// <summary>32 well-mixed bits of an index.</summary>
-    public static uint Mix(long index, uint seed)
-    {
-        uint x = unchecked(((uint)index * 0x9E3779B1u) + (seed * 0x85EBCA6Bu));
-        x ^= x >> 15;
-        x *= 0x2C1B3C6Du;
-        x ^= x >> 12;
-        x *= 0x297A2D39u;
-        return x ^ (x >> 15);
-    }
 
     /// <summary>One call: dispatch, experts, combine; with all gradients when asked.</summary>
     public void Run(bool backward)
@@ -86,12 +75,16 @@ internal sealed class PeerLayer : IDisposable
         _backend.CombineBackward(_dXRows, _dRowWeight, _dOut, _x, _ids, _weights, _plan, _spec, _dX, _dWeights);
     }
 
-    /// <summary>Root mean square and some numbers of every result of one call.</summary>
-    public Dictionary<string, double[]> Sample(bool backward)
+    /// <summary>Sets the weight gradients, which a call adds to, to zero.</summary>
+    public void Clear()
     {
         _backend.Fill(_dW1, 0);
         _backend.Fill(_dW2, 0);
-        Run(backward);
+    }
+
+    /// <summary>Of every result of the last call some numbers, the first one their root mean square.</summary>
+    public Dictionary<string, double[]> Sample(bool backward)
+    {
         var found = new Dictionary<string, double[]> { ["out"] = Sample(_output) };
         if (backward)
         {
@@ -107,18 +100,16 @@ internal sealed class PeerLayer : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _owned.ForEach(tensor => tensor.Dispose());
 
-    private static double Number(uint seed, long index) => (float)(Mix(index, seed) >> 8) / (1 << 24) - 0.5f;
-
     private static int[] Route(int tokens, int experts, int topK, double rho)
     {
         var ids = new int[tokens * topK];
         for (int t = 0; t < tokens; t++)
         {
-            int[] order = [.. Enumerable.Range(0, experts).OrderBy(e => Mix(((long)t * experts) + e, 5)).Take(topK)];
+            int[] order = [.. Enumerable.Range(0, experts).OrderBy(e => PeerWeights.Mix(((long)t * experts) + e, 5)).Take(topK)];
             for (int k = 0; k < topK; k++)
             {
                 int slot = (t * topK) + k;
-                bool real = (Mix(slot, 6) >> 8) / (double)(1 << 24) < rho;
+                bool real = (PeerWeights.Mix(slot, 6) >> 8) / (double)(1 << 24) < rho;
                 ids[slot] = real ? order[k] : experts;
             }
         }
@@ -128,31 +119,14 @@ internal sealed class PeerLayer : IDisposable
 
     private static double[] Sample(Tensor tensor)
     {
-        double[] values = tensor.ToDoubles();
-        return
-        [
-            Math.Sqrt(values.Sum(value => value * value) / Math.Max(1, values.Length)),
-            .. Enumerable.Range(0, 256).Select(i => values[Mix(i, 8) % values.Length]),
-        ];
-    }
-
-    private Tensor Uniform(uint seed, double scale, params ReadOnlySpan<long> shape)
-    {
-        Tensor tensor = Float(shape);
-        double[] block = new double[Math.Min(Block, tensor.ElementCount)];
-        for (long first = 0; first < tensor.ElementCount; first += Block)
+        var values = new double[Samples];
+        for (int i = 0; i < Samples; i++)
         {
-            int count = (int)Math.Min(Block, tensor.ElementCount - first);
-            for (int i = 0; i < count; i++)
-            {
-                block[i] = (float)Number(seed, first + i) * (float)scale;
-            }
-
-            using Tensor part = tensor.View(new Shape(count), first);
-            part.FromDoubles(block.AsSpan(0, count));
+            using Tensor element = tensor.View(new Shape(1), PeerWeights.Mix(i, 8) % tensor.ElementCount);
+            values[i] = element.ToDoubles()[0];
         }
 
-        return tensor;
+        return [Math.Sqrt(values.Sum(value => value * value) / Samples), .. values.AsSpan(0, Shown)];
     }
 
     private Tensor Float(params ReadOnlySpan<long> shape) => Own(_backend.Empty(shape));

@@ -1,48 +1,103 @@
 #!/usr/bin/env python3
 """Training the default preset of `moe train` beside the same model in PyTorch: tokens per second, in turns, in one run.
 
-Every round trains each side for the same number of steps from fresh weights on the same text and drops the first steps; the ratio is the
-median over rounds. The number of parameters must be the same on both sides.
+The problem: a training run pays for starting, compiling and evaluating, which is not what one waits for. The choice: `moe train` itself and a PyTorch worker
+start once; a turn lets one of them go on for some dozen steps while the other one is stopped, and counts only steps that lie within the turn.
+Both train from scratch on the same text; the number of parameters must be the same on both sides.
 """
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-from compare import ROOT, write
+from compare import ROOT, Worker, write
 
 HERE = Path(__file__).resolve().parent
+VARIANTS = ("loop", "sort")
+# More steps than anybody waits for; so a line of the metrics covers this many steps, as in a run of the preset.
+STEPS, STEPS_PER_LINE = 100_000, 10
+PATIENCE = 300
 
 
-def ours(options: argparse.Namespace, folder: Path, threads: int, steps: int) -> tuple[float, int]:
-    """Tokens per second of the steps that count, and the number of parameters."""
-    command = ["dotnet", options.moe, "train", "--data", str(options.data), "--steps", str(steps), "--out", str(folder), "--threads", str(threads)]
-    subprocess.run([*command, "--device", "cpu", "--dtype", options.dtype, "--eval-every", "0", "--save-every", "0", "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    train = json.loads((folder / "train.json").read_text())
-    per_step = train["batch_size"] * train["model"]["max_position_embeddings"]
-    # A line covers the steps since the line before it.
-    times, last = 0.0, 0
-    for line in (line for line in lines if line["kind"] == "train"):
-        if line["step"] > options.skip:
-            times += (line["step"] - last) * per_step / line["tokens_per_second"]
-        last = line["step"]
-    counted = sum(1 for line in lines if line["kind"] == "train" and line["step"] > options.skip)
-    assert counted == steps - options.skip, f"metrics.jsonl has a line for {counted} of {steps - options.skip} steps"
-    shapes = json.loads(subprocess.run(
-        ["dotnet", options.moe, "inspect", str(folder), "--format", "json"], check=True, capture_output=True, text=True).stdout)
-    return counted * per_step / times, shapes["parameters"]
+class Training:
+    """`moe train` in a run folder, which goes on only while it is asked to."""
+
+    def __init__(self, moe: str, data: Path, preset: str, threads: int, folder: Path):
+        self.moe, self.folder, self.seen = moe, folder, 0
+        command = ["dotnet", moe, "train", "--data", str(data), "--preset", preset, "--steps", str(STEPS), "--out", str(folder), "--threads", str(threads)]
+        self.process = subprocess.Popen([*command, "--device", "cpu", "--eval-every", "0", "--save-every", "0", "--quiet"], stdout=subprocess.DEVNULL)
+        self.wait(2)
+        self.process.send_signal(signal.SIGSTOP)
+        self.settings = json.loads((folder / "train.json").read_text())
+        self.tokens = self.settings["batch_size"] * self.settings["model"]["max_position_embeddings"]
+
+    def lines(self) -> list[dict]:
+        path = self.folder / "metrics.jsonl"
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def wait(self, more: int) -> list[dict]:
+        """The next lines of the metrics."""
+        end = time.monotonic() + PATIENCE
+        while len(lines := self.lines()) < self.seen + more:
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"compare_train.py: moe train wrote no metrics (exit {self.process.poll()}).")
+            time.sleep(0.02)
+        new, self.seen = lines[self.seen :], len(lines)
+        return new
+
+    def turn(self, lines: int) -> float:
+        """Tokens per second; the line that was begun before the turn does not count."""
+        self.process.send_signal(signal.SIGCONT)
+        counted = self.wait(lines + 1)[1:]
+        self.process.send_signal(signal.SIGSTOP)
+        return len(counted) / sum(1 / line["tokens_per_second"] for line in counted)
+
+    def parameters(self) -> int:
+        """Stops the run, which saves it, and counts."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGCONT)
+        self.process.wait(timeout=60)
+        answer = subprocess.run(["dotnet", self.moe, "inspect", str(self.folder), "--format", "json"], check=True, capture_output=True, text=True)
+        return json.loads(answer.stdout)["parameters"]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
 
-def theirs(options: argparse.Namespace, folder: Path, threads: int, steps: int, variant: str) -> dict:
-    command = [options.python, str(HERE / "train_torch.py"), "--run", str(folder), "--data", str(options.data), "--variant", variant]
-    done = subprocess.run(
-        [*command, "--threads", str(threads), "--steps", str(steps), "--skip", str(options.skip)], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def measure(options: argparse.Namespace, threads: int) -> dict:
+    """Samples of all sides on some threads."""
+    samples: dict[str, list[float]] = {name: [] for name in ("moesharp", *VARIANTS)}
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = Training(options.moe, options.data, options.preset, threads, Path(scratch) / "run")
+        torch = None
+        try:
+            torch = Worker("PyTorch", [options.python, str(HERE / "train_torch.py")], threads)
+            about = torch.ask(cmd="case", threads=threads, run=str(ours.folder), data=str(options.data), variants=VARIANTS)
+            for variant in VARIANTS:
+                torch.ask(cmd="run", variant=variant, steps=STEPS_PER_LINE)
+            for index in range(options.rounds):
+                samples["moesharp"].append(ours.turn(options.lines))
+                for variant in VARIANTS:
+                    seconds = torch.ask(cmd="run", variant=variant, steps=options.lines * STEPS_PER_LINE)["seconds"]
+                    samples[variant].append(ours.tokens * options.lines * STEPS_PER_LINE / seconds)
+                print(f"{threads} threads, round {index + 1}: " + ", ".join(f"{name} {values[-1]:.0f}" for name, values in samples.items()) + " tokens/s", file=sys.stderr, flush=True)
+            parameters = ours.parameters()
+        finally:
+            ours.close()
+            if torch:
+                torch.close()
+    if about["parameters"] != parameters:
+        raise SystemExit(f"compare_train.py: {about['parameters']} parameters in PyTorch, {parameters} in MoeSharp")
+    return {"samples": samples, "parameters": parameters, "version": torch.about["name"], "tokens": ours.tokens}
 
 
 def main() -> None:
@@ -50,39 +105,30 @@ def main() -> None:
     parser.add_argument("--python", required=True, help="a Python that imports torch")
     parser.add_argument("--moe", default=str(ROOT / ".artifacts/bin/MoeSharp.Cli/release/moe.dll"), help="the built moe.dll")
     parser.add_argument("--data", type=Path, default=ROOT / "src")
-    parser.add_argument("--dtype", default="fp32", choices=["fp32"])
+    parser.add_argument("--preset", default="small")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--skip", type=int, default=10)
-    parser.add_argument("--out", type=Path, help="folder for training.md; printed when left out")
+    parser.add_argument("--lines", type=int, default=3, help=f"lines of the metrics per turn, {STEPS_PER_LINE} steps each")
+    parser.add_argument("--out", type=Path, help="folder for train.md; printed when left out")
     options = parser.parse_args()
-    rows, version, parameters = [], "", 0
+    rows = []
     for threads in options.threads:
-        samples: dict[str, list[float]] = {"moesharp": [], "loop": [], "sort": []}
-        for index in range(options.rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                rate, parameters = ours(options, Path(folder) / "run", threads, options.steps)
-                samples["moesharp"].append(rate)
-                for variant in ("loop", "sort"):
-                    answer = theirs(options, Path(folder) / "run", threads, options.steps, variant)
-                    samples[variant].append(answer["tokens_per_second"])
-                    version = answer["version"]
-                    if answer["parameters"] != parameters:
-                        raise SystemExit(f"compare_train.py: {answer['parameters']} parameters in PyTorch, {parameters} in MoeSharp")
-            print(f"{threads} threads, round {index + 1}: " + ", ".join(f"{name} {times[-1]:.0f}" for name, times in samples.items()), file=sys.stderr)
+        found = measure(options, threads)
+        samples = found["samples"]
         medians = {name: statistics.median(values) for name, values in samples.items()}
-        best = max(("loop", "sort"), key=lambda name: medians[name])
+        best = max(VARIANTS, key=lambda name: medians[name])
         ratio = statistics.median(a / b for a, b in zip(samples["moesharp"], samples[best]))
-        rows.append(f"| {threads} | **{medians['moesharp']:.0f}** | {medians['loop']:.0f} | {medians['sort']:.0f} | **{ratio:.2f}** ({best}) |")
+        cells = [f"**{medians['moesharp']:.0f}**", *(f"{medians[variant]:.0f}" for variant in VARIANTS), f"**{ratio:.2f}** ({best})"]
+        rows.append(f"| {threads} | " + " | ".join(cells) + " |")
+    cpu = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "unknown processor")
     text = "\n".join([
-        "# Training the default preset: MoeSharp beside PyTorch", "",
+        f"# Training the preset {options.preset}: MoeSharp beside PyTorch", "",
         "`python3 bench/peers/cpu/compare_train.py " + " ".join(sys.argv[1:]) + "`", "",
-        f"Tokens per second of optimizer steps (1024 tokens each), fp32, {parameters} parameters on both sides, PyTorch {version}; medians of {options.rounds} rounds of",
-        f"{options.steps} steps in turns, the first {options.skip} dropped.", "",
-        "| threads | MoeSharp | PyTorch, loop | PyTorch, sort | ratio |", "|---|---|---|---|---|", *rows, ""])
+        f"{cpu}; {found['version']} (eager, fused AdamW); `moe train`; fp32, {found['parameters']} parameters on both sides, {found['tokens']} tokens per step.",
+        f"Tokens per second of optimizer steps, medians of {options.rounds} rounds in which the sides take turns of {options.lines * STEPS_PER_LINE} steps; ratio: median over rounds, to the faster variant.", "",
+        "| threads | MoeSharp | " + " | ".join(f"PyTorch, {variant}" for variant in VARIANTS) + " | ratio |", "|---" * (3 + len(VARIANTS)) + "|", *rows, ""])
     if options.out:
-        write(options.out / "training.md", text)
+        write(options.out / "train.md", text)
     else:
         print(text)
 

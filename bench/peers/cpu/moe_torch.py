@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 
 MASK = 0xFFFFFFFF
+SAMPLES, SHOWN = 4096, 256
+VARIANTS = ("loop", "sort", "bmm", "gmm")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -43,16 +45,28 @@ def uniform(seed: int, *shape: int) -> torch.Tensor:
     return out.view(*shape)
 
 
+class Weights:
+    """Stacked weights, and the same memory as one leaf per expert."""
+
+    def __init__(self, experts: int, d: int, n: int, dtype: torch.dtype):
+        self.key = (experts, d, n, dtype)
+        self.w1 = (uniform(2, experts, 2 * n, d) * (4 / d**0.5)).to(dtype)
+        self.w2 = (uniform(3, experts, d, n) * (4 / n**0.5)).to(dtype)
+        self.split1 = [w.detach().requires_grad_() for w in self.w1.unbind()]
+        self.split2 = [w.detach().requires_grad_() for w in self.w2.unbind()]
+        self.w1.requires_grad_()
+        self.w2.requires_grad_()
+
+
 class Layer:
     """Inputs of a case, and the ways to compute it."""
 
-    def __init__(self, case: dict):
-        tokens, d, n, experts, k = (case[name] for name in ("T", "d", "n", "E", "K"))
+    def __init__(self, case: dict, weights: Weights):
+        tokens, d, experts, k = (case[name] for name in ("T", "d", "E", "K"))
         dtype = DTYPES[case["dtype"]]
         self.tokens, self.d, self.experts = tokens, d, experts
+        self.w1, self.w2, self.split1, self.split2 = weights.w1, weights.w2, weights.split1, weights.split2
         self.x = uniform(1, tokens, d).to(dtype).requires_grad_()
-        self.w1 = (uniform(2, experts, 2 * n, d) * (4 / d**0.5)).to(dtype)
-        self.w2 = (uniform(3, experts, d, n) * (4 / n**0.5)).to(dtype)
         self.d_out = uniform(4, tokens, d).to(dtype)
         keys = mix(torch.arange(tokens * experts, dtype=torch.int64), 5).view(tokens, experts)
         ids = torch.argsort(keys, dim=1, stable=True)[:, :k]
@@ -62,19 +76,10 @@ class Layer:
         self.slot_token = torch.div(self.slot, k, rounding_mode="floor")
         self.weights = (uniform(7, tokens, k) + 1.0).requires_grad_()
         self.dtype = dtype
-        self.split1: list[torch.Tensor] | None = None
-        self.grouped = None
 
     def parameters(self, variant: str) -> list[torch.Tensor]:
         """What gradients are asked for: stacked weights, or one leaf per expert where slices would cost a gradient of full size each."""
-        if variant in ("loop", "sort"):
-            if self.split1 is None:
-                self.split1 = [w.detach().requires_grad_() for w in self.w1.unbind()]
-                self.split2 = [w.detach().requires_grad_() for w in self.w2.unbind()]
-            return [*self.split1, *self.split2]
-        self.w1.requires_grad_()
-        self.w2.requires_grad_()
-        return [self.w1, self.w2]
+        return [*self.split1, *self.split2] if variant in ("loop", "sort") else [self.w1, self.w2]
 
     def sorted_slots(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         order = torch.argsort(self.slot_expert, stable=True)
@@ -131,52 +136,57 @@ class Layer:
         gradients = torch.autograd.grad(out, [self.x, self.weights, *leaves], self.d_out, allow_unused=True)
         return [out.detach(), *gradients]
 
-    def sample(self, variant: str, backward: bool) -> dict[str, list[float]]:
-        """Some numbers of every result, to be compared with the other side's."""
+    def sample(self, variant: str, backward: bool) -> dict:
+        """One call, how long it took, and some numbers of every result, to be compared with the other side's."""
+        start = time.perf_counter()
         results = self.call(variant, backward)
-        names = {"out": results[0]}
+        seconds = time.perf_counter() - start
+        found = {"out": pick(results[:1])}
         if backward:
-            names["dX"], names["dWeights"] = results[1], results[2]
-            rest = results[3:]
-            if len(rest) > 2:
-                half = len(rest) // 2
-                zeros = (torch.zeros_like(self.w1[0]), torch.zeros_like(self.w2[0]))
-                names["dW1"] = torch.stack([zeros[0] if g is None else g for g in rest[:half]])
-                names["dW2"] = torch.stack([zeros[1] if g is None else g for g in rest[half:]])
-            else:
-                names["dW1"], names["dW2"] = rest
-        found = {}
-        for name, tensor in names.items():
-            flat = tensor.detach().float().flatten()
-            index = mix(torch.arange(256, dtype=torch.int64), 8) % flat.numel()
-            found[name] = [float(flat.double().square().mean().sqrt()), *flat[index].tolist()]
-        return found
+            half = 3 + (len(results) - 3) // 2
+            empty1, empty2 = torch.zeros_like(self.split1[0]), torch.zeros_like(self.split2[0])
+            found["dX"], found["dWeights"] = pick(results[1:2]), pick(results[2:3])
+            found["dW1"] = pick([empty1 if g is None else g for g in results[3:half]])
+            found["dW2"] = pick([empty2 if g is None else g for g in results[half:]])
+        return {"seconds": seconds, "results": found}
 
 
-def variants(layer: Layer, backward: bool) -> list[str]:
-    """Those that work here for the type."""
-    found = []
-    for name in ("loop", "sort", "bmm", "gmm"):
-        try:
-            layer.parameters(name)
-            layer.call(name, backward)
-            found.append(name)
-        except (AttributeError, RuntimeError, NotImplementedError) as error:
-            if name != "gmm":
-                raise
-            print(f"gmm is not there: {error}".splitlines()[0], file=sys.stderr)
-    return found
+def pick(parts: list[torch.Tensor]) -> list[float]:
+    """The root mean square of some elements of equal parts that make one tensor, and the first of them."""
+    flat = [part.detach().reshape(-1) for part in parts]
+    size = flat[0].numel()
+    index = (mix(torch.arange(SAMPLES, dtype=torch.int64), 8) % (size * len(flat))).tolist()
+    values = torch.stack([flat[i // size][i % size] for i in index]).double()
+    return [float(values.square().mean().sqrt()), *values[:SHOWN].tolist()]
+
+
+def has_gmm(dtype: torch.dtype, backward: bool) -> bool:
+    """Whether this PyTorch computes grouped products of a type here."""
+    x, w = torch.ones(32, 32, dtype=dtype, requires_grad=True), torch.ones(2, 32, 32, dtype=dtype, requires_grad=True)
+    try:
+        y = torch._grouped_mm(x, w.transpose(1, 2), offs=torch.tensor([16, 32], dtype=torch.int32))
+        if backward:
+            torch.autograd.grad(y, [x, w], torch.ones_like(y))
+        return True
+    except (AttributeError, RuntimeError, NotImplementedError) as error:
+        print(f"gmm is not there: {error}".splitlines()[0], file=sys.stderr)
+        return False
 
 
 def answer(request: dict, state: dict) -> dict:
     command = request["cmd"]
     if command == "hello":
-        torch.set_num_threads(request["threads"])
-        return {"name": f"PyTorch {torch.__version__}", "threads": torch.get_num_threads()}
+        return {"name": f"PyTorch {torch.__version__}"}
     if command == "case":
-        state.clear()
-        state["layer"] = Layer(request)
-        return {"variants": variants(state["layer"], request["backward"]), "rows": state["layer"].slot.numel()}
+        torch.set_num_threads(request["threads"])
+        dtype = DTYPES[request["dtype"]]
+        state.pop("layer", None)
+        if "weights" not in state or state["weights"].key != (request["E"], request["d"], request["n"], dtype):
+            state.pop("weights", None)
+            state["weights"] = Weights(request["E"], request["d"], request["n"], dtype)
+        state["layer"] = Layer(request, state["weights"])
+        found = [name for name in VARIANTS if name != "gmm" or has_gmm(dtype, request["backward"])]
+        return {"variants": found, "rows": state["layer"].slot.numel()}
     if command == "sample":
         return state["layer"].sample(request["variant"], request["backward"])
     if command == "run":

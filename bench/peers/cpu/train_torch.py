@@ -1,13 +1,13 @@
-"""The model of `moe train`'s default preset in PyTorch, and its training step; prints tokens per second.
+"""The model of `moe train`'s default preset in PyTorch, and its training step: a worker of compare_train.py.
 
 A byte-level pre-norm decoder: rotary positions, grouped-query attention (scaled_dot_product_attention), a MoE layer with null experts in
 every block (one shared null logit in M copies, weights over the chosen real experts, balance and z-loss), tied embeddings, AdamW with clipping.
 The same sizes, the same number of parameters, the same text. The MoE layer comes in two ways, `loop` and `sort`, as in moe_torch.py.
 """
 
-import argparse
 import json
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -120,43 +120,60 @@ class Model(nn.Module):
         return F.linear(self.norm(x), self.embedding), balance, z
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, required=True, help="run folder of moe train: its config.json and train.json")
-    parser.add_argument("--data", type=Path, required=True, help="folder of text")
-    parser.add_argument("--variant", choices=["loop", "sort"], required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--skip", type=int, required=True, help="first steps that do not count")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(1)
-    train = json.loads((options.run / "train.json").read_text())
-    config = train["model"]
-    text = b"".join(path.read_bytes() for path in sorted(options.data.rglob("*.cs")))
-    data = torch.tensor(list(text), dtype=torch.long)
-    model = Model(config, options.variant)
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    plain = [p for p in model.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW([{"params": decay}, {"params": plain, "weight_decay": 0.0}], lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    batch, length, seconds, loss = train["batch_size"], config["max_position_embeddings"], [], torch.zeros(())
-    for _ in range(options.steps):
-        start = time.perf_counter()
-        first = torch.randint(0, data.numel() - length - 1, (batch,)).tolist()
-        ids = torch.stack([data[f : f + length] for f in first])
-        targets = torch.stack([data[f + 1 : f + length + 1] for f in first])
-        optimizer.zero_grad()
-        logits, balance, z = model(ids)
+class Run:
+    """A model in training."""
+
+    def __init__(self, train: dict, data: torch.Tensor, variant: str):
+        torch.manual_seed(1)
+        self.train, self.data, config = train, data, train["model"]
+        self.batch, self.length = train["batch_size"], config["max_position_embeddings"]
+        self.model = Model(config, variant)
+        decay = [p for p in self.model.parameters() if p.dim() > 1]
+        plain = [p for p in self.model.parameters() if p.dim() <= 1]
+        groups = [{"params": decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+    def step(self) -> None:
+        first = torch.randint(0, self.data.numel() - self.length - 1, (self.batch,)).tolist()
+        ids = torch.stack([self.data[f : f + self.length] for f in first])
+        targets = torch.stack([self.data[f + 1 : f + self.length + 1] for f in first])
+        self.optimizer.zero_grad()
+        logits, balance, z = self.model(ids)
         loss = F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.view(-1))
-        (loss + train["balance_weight"] * balance + train["z_loss_weight"] * z).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        seconds.append(time.perf_counter() - start)
-    rate = batch * length * (options.steps - options.skip) / sum(seconds[options.skip :])
-    print(json.dumps({
-        "tokens_per_second": rate, "parameters": sum(p.numel() for p in model.parameters()), "bits_per_byte": loss.item() / math.log(2),
-        "version": torch.__version__,
-    }))
+        (loss + self.train["balance_weight"] * balance + self.train["z_loss_weight"] * z).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        # As in `moe train`, every step looks at its loss.
+        if not math.isfinite(loss.item()):
+            raise ValueError(f"the loss is {loss.item()}")
+
+
+def answer(request: dict, runs: dict[str, Run]) -> dict:
+    command = request["cmd"]
+    if command == "hello":
+        return {"name": f"PyTorch {torch.__version__}"}
+    if command == "case":
+        torch.set_num_threads(request["threads"])
+        train = json.loads((Path(request["run"]) / "train.json").read_text())
+        text = b"".join(path.read_bytes() for path in sorted(Path(request["data"]).rglob("*.cs")))
+        data = torch.tensor(list(text), dtype=torch.long)
+        runs.update({variant: Run(train, data, variant) for variant in request["variants"]})
+        return {"parameters": sum(p.numel() for p in next(iter(runs.values())).model.parameters())}
+    if command == "run":
+        start = time.perf_counter()
+        for _ in range(request["steps"]):
+            runs[request["variant"]].step()
+        return {"seconds": time.perf_counter() - start}
+    raise ValueError(f"unknown command {command!r}")
+
+
+def main() -> None:
+    runs: dict[str, Run] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["cmd"] == "quit":
+            return
+        print(json.dumps(answer(request, runs)), flush=True)
 
 
 if __name__ == "__main__":

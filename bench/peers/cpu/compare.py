@@ -262,6 +262,7 @@ def main() -> None:
             build = " ".join([workers["moesharp"].about["build"], *about["sides"]])
             start, spent = time.monotonic(), 0.0
             for index, case in enumerate(todo):
+                began = time.monotonic()
                 key = f"{case['name']} {case['dtype']} rho={case['rho']:g} threads={case['threads']} rounds={options.rounds} {build}"
                 if key not in done:
                     done[key] = {"key": key, "result": measure(case, workers, fast.get(alike(case)), options)}
@@ -273,7 +274,7 @@ def main() -> None:
                 fast.setdefault(alike(case), [name for name in done[key]["result"]["samples"] if name in TORCH] or None)
                 rows.append(figures(case, done[key]["result"]))
                 pace = (time.monotonic() - start) / spent if spent else 1
-                print(f"[{index + 1}/{len(todo)}] {rows[-1]['line']}; about {pace * sum(seconds[index + 1:]) / 60:.1f} minutes left", file=sys.stderr, flush=True)
+                print(f"[{index + 1}/{len(todo)}] {rows[-1]['line']}; {time.monotonic() - began:.1f} s, about {pace * sum(seconds[index + 1:]) / 60:.1f} minutes left", file=sys.stderr, flush=True)
         finally:
             for worker in workers.values():
                 worker.close()

@@ -24,6 +24,7 @@ def figures(case: dict, result: dict) -> dict:
     row.update(
         rows=result["rows"], isa=result["isa"], seconds=statistics.median(mine), of_rate=share(flops, rate), of_bandwidth=share(weights if case["decode"] else moved, "bandwidth"))
     # Useful work per second; for decoding, bytes of the weights that must be read.
+    row["fma"] = [rate for rates_of in result["fma"].values() for rate in rates_of]
     row["unit"], amount = ("GB/s", weights) if case["decode"] else ("GFLOP/s", flops)
     row["speed"] = {name: amount / statistics.median(times) / 1e9 for name, times in samples.items()}
     row["once"] = {name: amount / seconds / 1e9 for name, seconds in result["once"].items() if name not in samples}
@@ -54,7 +55,7 @@ def table(rows: list[dict], about: dict) -> str:
         "*of bandwidth*: bytes of every operand once, of reading memory. *x PyTorch*, *x ggml*: their time (of PyTorch the fastest variant's) / time of MoeSharp, median over rounds; in brackets the same with every time in units of the multiply-add rate measured right before it. "
         "Figures after ~ are of one call of a variant that was slower than the fastest by more than 15 %. ggml, the library of llama.cpp, computes MUL_MAT_ID forward without null slots. "
         f"Peers are left out below rho = 1, and ggml in whole batches, where their rounds would take more than {about['case_seconds']:g} s.", "",
-        shapes, "", *summary(rows),
+        shapes, "", *machine(rows), *summary(rows),
     ]
     for dtype, threads in dict.fromkeys((row["dtype"], row["threads"]) for row in rows):
         part = [row for row in rows if row["dtype"] == dtype and row["threads"] == threads]
@@ -66,6 +67,15 @@ def table(rows: list[dict], about: dict) -> str:
                 text += ["| layer | rho | R | ms | MoeSharp | of rate | of bandwidth | loop | sort | bmm | gmm | ggml | x PyTorch | x ggml |", "|---" * 14 + "|"]
                 text += [line(row) for row in chosen] + [""]
     return "\n".join(text)
+
+
+def machine(rows: list[dict]) -> list[str]:
+    """How quiet the machine was: a rate that varies means neighbours, and peers whose threads wait for each other suffer from them most."""
+    text = []
+    for threads in dict.fromkeys(row["threads"] for row in rows):
+        low, middle, high = statistics.quantiles([rate for row in rows if row["threads"] == threads for rate in row["fma"]], n=4)
+        text.append(f"- Multiply-add rate, {threads} thread{'s' if threads > 1 else ''}: median {middle:.0f} GFLOP/s, quartiles {low:.0f} and {high:.0f}.")
+    return [*text, ""]
 
 
 def line(row: dict) -> str:

@@ -20,8 +20,8 @@ from compare import ROOT, Worker, write
 
 HERE = Path(__file__).resolve().parent
 VARIANTS = ("loop", "sort")
-# More steps than anybody waits for; so a line of the metrics covers this many steps, as in a run of the preset.
-STEPS, STEPS_PER_LINE = 100_000, 10
+# More steps than anybody waits for.
+STEPS = 100_000
 PATIENCE = 300
 
 
@@ -35,6 +35,7 @@ class Training:
         self.wait(2)
         self.process.send_signal(signal.SIGSTOP)
         self.settings = json.loads((folder / "train.json").read_text())
+        self.steps_per_line = self.settings["log_every"]
         self.tokens = self.settings["batch_size"] * self.settings["model"]["max_position_embeddings"]
 
     def lines(self) -> list[dict]:
@@ -83,12 +84,13 @@ def measure(options: argparse.Namespace, threads: int) -> dict:
             torch = Worker("PyTorch", [options.python, str(HERE / "train_torch.py")], threads)
             about = torch.ask(cmd="case", threads=threads, run=str(ours.folder), data=str(options.data), variants=VARIANTS)
             for variant in VARIANTS:
-                torch.ask(cmd="run", variant=variant, steps=STEPS_PER_LINE)
+                torch.ask(cmd="run", variant=variant, steps=ours.steps_per_line)
+            steps = options.lines * ours.steps_per_line
             for index in range(options.rounds):
                 samples["moesharp"].append(ours.turn(options.lines))
                 for variant in VARIANTS:
-                    seconds = torch.ask(cmd="run", variant=variant, steps=options.lines * STEPS_PER_LINE)["seconds"]
-                    samples[variant].append(ours.tokens * options.lines * STEPS_PER_LINE / seconds)
+                    seconds = torch.ask(cmd="run", variant=variant, steps=steps)["seconds"]
+                    samples[variant].append(ours.tokens * steps / seconds)
                 print(f"{threads} threads, round {index + 1}: " + ", ".join(f"{name} {values[-1]:.0f}" for name, values in samples.items()) + " tokens/s", file=sys.stderr, flush=True)
             parameters = ours.parameters()
         finally:
@@ -97,7 +99,7 @@ def measure(options: argparse.Namespace, threads: int) -> dict:
                 torch.close()
     if about["parameters"] != parameters:
         raise SystemExit(f"compare_train.py: {about['parameters']} parameters in PyTorch, {parameters} in MoeSharp")
-    return {"samples": samples, "parameters": parameters, "version": torch.about["name"], "tokens": ours.tokens}
+    return {"samples": samples, "parameters": parameters, "version": torch.about["name"], "tokens": ours.tokens, "steps": steps}
 
 
 def main() -> None:
@@ -108,7 +110,7 @@ def main() -> None:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--lines", type=int, default=3, help=f"lines of the metrics per turn, {STEPS_PER_LINE} steps each")
+    parser.add_argument("--lines", type=int, default=3, help="lines of the metrics per turn, 10 steps each in the default preset")
     parser.add_argument("--out", type=Path, help="folder for train.md; printed when left out")
     options = parser.parse_args()
     rows = []
@@ -125,7 +127,7 @@ def main() -> None:
         f"# Training the preset {options.preset}: MoeSharp beside PyTorch", "",
         "`python3 bench/peers/cpu/compare_train.py " + " ".join(sys.argv[1:]) + "`", "",
         f"{cpu}; {found['version']} (eager, fused AdamW); `moe train`; fp32, {found['parameters']} parameters on both sides, {found['tokens']} tokens per step.",
-        f"Tokens per second of optimizer steps, medians of {options.rounds} rounds in which the sides take turns of {options.lines * STEPS_PER_LINE} steps; ratio: median over rounds, to the faster variant.", "",
+        f"Tokens per second of optimizer steps, medians of {options.rounds} rounds in which the sides take turns of {found['steps']} steps; ratio: median over rounds, to the faster variant.", "",
         "| threads | MoeSharp | " + " | ".join(f"PyTorch, {variant}" for variant in VARIANTS) + " | ratio |", "|---" * (3 + len(VARIANTS)) + "|", *rows, ""])
     if options.out:
         write(options.out / "train.md", text)

@@ -39,8 +39,8 @@ def uniform(seed: int, *shape: int) -> torch.Tensor:
     for size in shape:
         count *= size
     out = torch.empty(count)
-    for first in range(0, count, 1 << 22):
-        index = torch.arange(first, min(count, first + (1 << 22)), dtype=torch.int64)
+    for first in range(0, count, 1 << 18):
+        index = torch.arange(first, min(count, first + (1 << 18)), dtype=torch.int64)
         out[first : first + index.numel()] = (mix(index, seed) >> 8).to(torch.float32) / (1 << 24) - 0.5
     return out.view(*shape)
 

@@ -304,18 +304,6 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate(
     }
 }
 
-namespace {
-
-__device__ __forceinline__ double sum_warp(double x) {
-#pragma unroll
-    for (int distance = 16; distance > 0; distance >>= 1) {
-        x += __shfl_xor_sync(ALL_LANES, x, distance);
-    }
-    return x;
-}
-
-}  // namespace
-
 // Chunks to totals, in double: counts [C], top_counts [C] or null, probability_sums [C], balance_loss [1], z_loss [1]. The load of a slot is
 // its top count where there are any, else its count. One block of 32 warps: a warp adds every 32nd chunk for 32 columns at a time,
 // then warp 0 adds the warps. Shared memory: 1024 doubles and 2048 integers.
@@ -330,7 +318,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate_finish(
     int* warp_tops = warp_counts + 1024;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int chunks = (tokens + CHUNK_TOKENS - 1) / CHUNK_TOKENS;
-    double loads = 0.0, all_loads = 0.0, null_probability = 0.0, null_load = 0.0;
+    BalanceSum balance;
     for (int first = 0; first < columns; first += 32) {
         const int c = first + lane;
         double sum = 0.0;
@@ -352,21 +340,14 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate_finish(
                 top += warp_tops[32 * w + lane];
             }
             counts[c] = count;
-            probability_sums[c] = static_cast<float>(sum);
+            const float probability_sum = static_cast<float>(sum);
+            probability_sums[c] = probability_sum;
             int load = count;
             if (top_chunks != nullptr) {
                 top_counts[c] = top;
                 load = top;
             }
-            all_loads += load;
-            if (c >= experts) {
-                null_load += load;
-            }
-            if (c >= experts && average) {
-                null_probability += nulls.copies_of(c, experts, shared_logit) * sum;
-            } else {
-                loads += load * sum;
-            }
+            balance.add(nulls, c, load, probability_sum, experts, average, shared_logit);
         }
         __syncthreads();
     }
@@ -376,17 +357,10 @@ extern "C" __global__ void __launch_bounds__(1024, 1) gate_finish(
             squares += partials[static_cast<long long>(chunk) * (1 + columns)];
         }
         squares = sum_warp(squares);
-        loads = sum_warp(loads);
-        null_probability = sum_warp(null_probability);
-        null_load = sum_warp(null_load);
-        all_loads = sum_warp(all_loads);
+        const float loss = balance.loss(nulls, experts, tokens);
         if (lane == 0) {
-            // Null slots of equal load: each has its share of all null counts.
-            const int null_slots = nulls.slots();
-            const double balance = loads + (null_slots > 0 ? null_probability * null_load / null_slots : 0.0);
-            const double rows = tokens > 0 ? tokens : 1.0;
-            *balance_loss = static_cast<float>((experts + null_slots) * (balance / fmax(1.0, all_loads)) / rows);
-            *z_loss = static_cast<float>(squares / rows);
+            *balance_loss = loss;
+            *z_loss = static_cast<float>(squares / (tokens > 0 ? tokens : 1.0));
         }
     }
 }

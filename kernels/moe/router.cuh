@@ -101,6 +101,41 @@ struct NullGroups {
     }
 };
 
+__device__ __forceinline__ double sum_warp(double x) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1) {
+        x += __shfl_xor_sync(ALL_LANES, x, distance);
+    }
+    return x;
+}
+
+// The balance loss, slots * sum over slots of load / all loads * mean probability, added up by a warp in double: every lane adds the columns of
+// its residue mod 32, in ascending order.
+struct BalanceSum {
+    double loads = 0.0, all_loads = 0.0, null_probability = 0.0, null_load = 0.0;
+
+    __device__ __forceinline__ void add(
+        const NullGroups& nulls, int column, int load, float probability_sum, int experts, int average, int shared_logit) {
+        all_loads += load;
+        if (column >= experts) {
+            null_load += load;
+        }
+        if (column >= experts && average) {
+            null_probability += nulls.copies_of(column, experts, shared_logit) * static_cast<double>(probability_sum);
+        } else {
+            loads += load * static_cast<double>(probability_sum);
+        }
+    }
+
+    // All lanes call this; all get the result. Null slots of equal load: each has its share of all null loads.
+    __device__ __forceinline__ float loss(const NullGroups& nulls, int experts, int tokens) const {
+        const double own = sum_warp(loads), null_sum = sum_warp(null_probability), null_loads = sum_warp(null_load), all = sum_warp(all_loads);
+        const int null_slots = nulls.slots();
+        const double balance = own + (null_slots > 0 ? null_sum * null_loads / null_slots : 0.0);
+        return tokens > 0 ? static_cast<float>((experts + null_slots) * (balance / fmax(1.0, all)) / tokens) : 0.0f;
+    }
+};
+
 // Whether a chosen slot takes part in the sum that weights are divided by.
 __device__ __forceinline__ bool takes_part(int kind, int renormalize) {
     return renormalize != RENORMALIZE_EXCEPT_ZERO || kind != NULL_ZERO;

@@ -54,10 +54,10 @@ public static class GradientRules
         },
         [TapeOp.Gate] = g =>
         {
-            (GateResult result, RouterSpec spec) = g.Argument<(GateResult, RouterSpec)>();
+            (GateResult result, Tensor loads, RouterSpec spec) = g.Argument<(GateResult, Tensor, RouterSpec)>();
             (Tensor dWeights, Tensor dBalance, Tensor dZ) = (g.DOrZero(0), g.DOrZero(1), g.DOrZero(2));
             Tensor dLogits = g.New(0);
-            g.Backend.GateBackward(g.X(0), result.Ids, dWeights, result.Loads, dBalance, dZ, spec, dLogits);
+            g.Backend.GateBackward(g.X(0), result.Ids, dWeights, loads, dBalance, dZ, spec, dLogits);
             g.Done(dWeights, dBalance, dZ);
             g.Give(0, dLogits);
         },

@@ -34,7 +34,6 @@ public sealed class LinearRouter : Router
     public override GateNode Route(Tape tape, Variable x, RouterContext context)
     {
         Variable routed = _inputScale == 1 ? x : tape.Scale(x, _inputScale);
-        Variable logits = AddResidual(tape, tape.Linear(routed, Weight, Bias), context);
-        return tape.Gate(logits, SelectionBias, Spec) with { Logits = logits };
+        return Gate(tape, AddResidual(tape, tape.Linear(routed, Weight, Bias), context));
     }
 }

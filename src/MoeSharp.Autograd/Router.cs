@@ -37,6 +37,12 @@ public abstract class Router : Module
     /// <summary>[C], takes part in the choice only; zeros at the start; null unless the spec asks for it. Saved, not trained.</summary>
     public Tensor? SelectionBias { get; }
 
+    /// <summary>
+    /// Int32 [C], borrowed: loads of the other micro-batches of the step, which the balance loss adds to those of the pass; null for the pass
+    /// alone. <see cref="GlobalBalance"/> sets it.
+    /// </summary>
+    public Tensor? OtherLoads { get; set; }
+
     /// <summary>Makes the router that a spec asks for.</summary>
     /// <param name="init">Makes the weights.</param>
     /// <param name="name">Prefix of the parameter names.</param>
@@ -59,6 +65,11 @@ public abstract class Router : Module
     /// <param name="context">What else the router may look at.</param>
     /// <exception cref="ArgumentException">The context lacks what this router needs.</exception>
     public abstract GateNode Route(Tape tape, Variable x, RouterContext context);
+
+    /// <summary>The gate of this router's rules, selection bias and other loads.</summary>
+    /// <param name="tape">Runs the ops.</param>
+    /// <param name="logits">[T, C].</param>
+    protected GateNode Gate(Tape tape, Variable logits) => tape.Gate(logits, SelectionBias, Spec, OtherLoads) with { Logits = logits };
 
     /// <summary>Logits plus the gating residual, V times the logits of the layer before (MoE++, arXiv 2410.07348, eq. 6).</summary>
     /// <remarks>V starts at 0, so a model with the residual starts as the one without.</remarks>

@@ -9,7 +9,8 @@ public sealed partial class Tape
     /// <param name="logits">[T, C].</param>
     /// <param name="selectionBias">[C], or null unless the spec asks for it. It has no gradient.</param>
     /// <param name="spec">The routing rules.</param>
-    public GateNode Gate(Variable logits, Tensor? selectionBias, RouterSpec spec)
+    /// <param name="otherLoads">Int32 [C]: what the balance loss adds to the loads of this pass (see <see cref="Backend.BalanceLoss"/>), or null.</param>
+    public GateNode Gate(Variable logits, Tensor? selectionBias, RouterSpec spec, Tensor? otherLoads = null)
     {
         long t = logits.Shape[0];
         var result = new GateResult(
@@ -22,10 +23,17 @@ public sealed partial class Tape
             Wide(1),
             spec.BalanceLoad == BalanceLoad.Top1 ? Rent(DType.Int32, spec.Columns) : null);
         Backend.Gate(logits.Value, selectionBias, spec, result);
+        Tensor loads = result.Loads;
+        if (otherLoads is not null)
+        {
+            loads = Rent(DType.Int32, spec.Columns);
+            Backend.BalanceLoss(result.Loads, otherLoads, result.ProbabilitySums, checked((int)t), spec, loads, result.BalanceLoss);
+        }
+
         bool needs = Recording && logits.RequiresGradient;
         var node = new GateNode(
             new Variable(result.Weights, needs), new Variable(result.BalanceLoss, needs), new Variable(result.ZLoss, needs), result);
-        Record(TapeOp.Gate, [node.Weights, node.BalanceLoss, node.ZLoss], [logits], [], [], (result, spec));
+        Record(TapeOp.Gate, [node.Weights, node.BalanceLoss, node.ZLoss], [logits], [], [], (result, loads, spec));
         return node;
     }
 

@@ -16,7 +16,8 @@ internal sealed class TrainOptionSet
 
     private readonly Option<string> _preset = Options.Choice("--preset", $"Complete settings to start from [default: {Presets.Default}].", Presets.Names);
     private readonly Option<long?> _steps = Options.Number("--steps", "Optimizer steps.", 1L, long.MaxValue);
-    private readonly Option<int?> _batch = Options.Number("--batch", "Sequences per step.", 1, Large);
+    private readonly Option<int?> _batch = Options.Number("--batch", "Sequences per batch.", 1, Large);
+    private readonly Option<int?> _accumulate = Options.Number("--accumulate", "Batches per step, whose gradients are averaged; experts are balanced over all of them.", 1, Large);
     private readonly Option<int?> _context = Options.Number("--context", "Context length in bytes.", 2, Large);
     private readonly Option<int?> _layers = Options.Number("--layers", "Decoder layers.", 1, 1024);
     private readonly Option<int?> _hidden = Options.Number("--hidden", "Width of the residual stream.", 2, Large);
@@ -46,7 +47,7 @@ internal sealed class TrainOptionSet
 
     private Option[] All =>
     [
-        _preset, _steps, _batch, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _router, _threshold, _residual, _rho, _nullKind, _learningRate, _seed,
+        _preset, _steps, _batch, _accumulate, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _router, _threshold, _residual, _rho, _nullKind, _learningRate, _seed,
         _saveEvery, _evalEvery, _dtype,
     ];
 
@@ -85,6 +86,7 @@ internal sealed class TrainOptionSet
             Data = data,
             FloatType = Options.FloatType(parse.GetValue(_dtype)),
             BatchSize = parse.GetValue(_batch) ?? preset.BatchSize,
+            AccumulationSteps = parse.GetValue(_accumulate) ?? preset.AccumulationSteps,
             Steps = steps,
             PeakLearningRate = peak,
             FloorLearningRate = parse.GetValue(_learningRate) is null ? preset.FloorLearningRate : peak / 10,

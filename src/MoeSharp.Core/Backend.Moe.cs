@@ -47,6 +47,31 @@ public abstract partial class Backend
         GateCore(logits, selectionBias, spec, result);
     }
 
+    /// <summary>The balance loss of a gate whose tokens are part of a larger step: the same loss with the loads of the whole step.</summary>
+    /// <remarks>
+    /// The loads are constants of the loss and the probabilities are means over tokens. So over passes of equally many tokens, each with the
+    /// loads of all of them, the mean of these losses is the loss of one pass over all tokens, and the mean of their gradients is its gradient;
+    /// give <see cref="GateBackward"/> <paramref name="stepLoads"/>. Without other loads it is the loss of <see cref="Gate"/>, bit for bit.
+    /// </remarks>
+    /// <param name="loads">Int32 [C]: <see cref="GateResult.Loads"/> of the pass.</param>
+    /// <param name="otherLoads">Int32 [C]: loads of the rest of the step.</param>
+    /// <param name="probabilitySums">Wide [C] of the pass.</param>
+    /// <param name="tokens">T of the pass.</param>
+    /// <param name="spec">The routing rules.</param>
+    /// <param name="stepLoads">Int32 [C]: the sum of both loads.</param>
+    /// <param name="balanceLoss">Wide [1]: S * sum over slots of f_s q_s, f = step load / sum of all step loads, q = mean probability in the pass; 0 for T = 0.</param>
+    public void BalanceLoss(
+        Tensor loads, Tensor otherLoads, Tensor probabilitySums, int tokens, RouterSpec spec, Tensor stepLoads, Tensor balanceLoss)
+    {
+        Guard.That(tokens >= 0, $"A pass has at least 0 tokens, got {tokens}.");
+        Guard.Is(loads, DType.Int32, [spec.Columns]);
+        Guard.Is(otherLoads, DType.Int32, [spec.Columns]);
+        Wide(probabilitySums, spec.Columns);
+        Guard.Is(stepLoads, DType.Int32, [spec.Columns]);
+        Wide(balanceLoss, 1);
+        BalanceLossCore(loads, otherLoads, probabilitySums, tokens, spec, stepLoads, balanceLoss);
+    }
+
     /// <summary>Optional, between gate and dispatch: every real expert keeps at most C (token, slot) pairs, the others become empty slots.</summary>
     /// <remarks>
     /// The order in which an expert keeps its pairs: lower rank first, then larger weight (NaN last), then earlier token. It is the priority
@@ -167,6 +192,9 @@ public abstract partial class Backend
 
 #pragma warning disable CS1591 // The Core twins mean what their public methods document.
     protected abstract void GateCore(Tensor logits, Tensor? selectionBias, RouterSpec spec, GateResult result);
+
+    protected abstract void BalanceLossCore(
+        Tensor loads, Tensor otherLoads, Tensor probabilitySums, int tokens, RouterSpec spec, Tensor stepLoads, Tensor balanceLoss);
 
     protected abstract void LimitCapacityCore(
         Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts);

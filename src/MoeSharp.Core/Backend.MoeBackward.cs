@@ -8,7 +8,7 @@ public abstract partial class Backend
     /// <param name="logits">[T, C].</param>
     /// <param name="ids">Int32 [T, K] from forward.</param>
     /// <param name="dWeights">Wide [T, K].</param>
-    /// <param name="loads">Int32 [C] from forward: <see cref="GateResult.Loads"/>.</param>
+    /// <param name="loads">Int32 [C] from forward: <see cref="GateResult.Loads"/>, or the step loads of <see cref="BalanceLoss"/>.</param>
     /// <param name="dBalanceLoss">Wide [1].</param>
     /// <param name="dZLoss">Wide [1].</param>
     /// <param name="spec">The routing rules.</param>

@@ -136,6 +136,19 @@ public sealed unsafe partial class CpuBackend
         });
     }
 
+    /// <inheritdoc/>
+    protected override void BalanceLossCore(
+        Tensor loads, Tensor otherLoads, Tensor probabilitySums, int tokens, RouterSpec spec, Tensor stepLoads, Tensor balanceLoss)
+    {
+        int* own = Operands.Ints(loads), others = Operands.Ints(otherLoads), step = Operands.Ints(stepLoads);
+        for (int c = 0; c < spec.Columns; c++)
+        {
+            step[c] = own[c] + others[c];
+        }
+
+        *Operands.Floats(balanceLoss) = Balance(RouterLayout.Of(spec), step, Operands.Floats(probabilitySums), tokens);
+    }
+
     private static long GatePartialLength(int columns) => 2 + (3L * columns);
 
     /// <summary>Softmax over two logits; each share by its own sigmoid, so a small one keeps its digits.</summary>
@@ -156,9 +169,9 @@ public sealed unsafe partial class CpuBackend
     /// <summary>Fixed chunks to totals: chunks in order, in double.</summary>
     private static void SumGateStatistics(Operands work, RouterLayout layout, GateResult result)
     {
-        int columns = layout.Columns, nullLoad = 0;
-        long stride = GatePartialLength(columns), all = 0;
-        double squares = 0, balance = 0;
+        int columns = layout.Columns;
+        long stride = GatePartialLength(columns);
+        double squares = 0;
         int* loads = Operands.Ints(result.Loads);
         float* sums = Operands.Floats(result.ProbabilitySums);
         for (int chunk = 0; chunk < work.Chunks; chunk++)
@@ -174,12 +187,6 @@ public sealed unsafe partial class CpuBackend
 
         for (int c = 0; c < columns; c++)
         {
-            all += loads[c];
-            nullLoad += c < layout.Experts ? 0 : loads[c];
-        }
-
-        for (int c = 0; c < columns; c++)
-        {
             double sum = 0;
             for (int chunk = 0; chunk < work.Chunks; chunk++)
             {
@@ -187,12 +194,30 @@ public sealed unsafe partial class CpuBackend
             }
 
             sums[c] = (float)sum;
-            balance += layout.BalanceLoad(c, loads[c], nullLoad) / Math.Max(1, all) * sum;
         }
 
-        double tokens = Math.Max(1, work.Rows);
-        *Operands.Floats(result.BalanceLoss) = (float)((layout.Experts + layout.NullSlots) * balance / tokens);
-        *Operands.Floats(result.ZLoss) = (float)(squares / tokens);
+        *Operands.Floats(result.BalanceLoss) = Balance(layout, loads, sums, work.Rows);
+        *Operands.Floats(result.ZLoss) = (float)(squares / Math.Max(1, work.Rows));
+    }
+
+    /// <summary>S * sum over slots of load / all loads * mean probability, columns in order, in double.</summary>
+    private static float Balance(RouterLayout layout, int* loads, float* probabilitySums, int tokens)
+    {
+        long all = 0;
+        int nulls = 0;
+        for (int c = 0; c < layout.Columns; c++)
+        {
+            all += loads[c];
+            nulls += c < layout.Experts ? 0 : loads[c];
+        }
+
+        double balance = 0;
+        for (int c = 0; c < layout.Columns && tokens > 0; c++)
+        {
+            balance += layout.BalanceLoad(c, loads[c], nulls) / Math.Max(1, all) * probabilitySums[c];
+        }
+
+        return (float)((layout.Experts + layout.NullSlots) * balance / Math.Max(1, tokens));
     }
 
     /// <summary>Adds the integers of all chunks that begin at an offset behind the squares.</summary>

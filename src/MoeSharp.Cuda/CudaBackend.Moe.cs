@@ -48,6 +48,19 @@ public sealed partial class CudaBackend
     }
 
     /// <inheritdoc/>
+    protected override void BalanceLossCore(
+        Tensor loads, Tensor otherLoads, Tensor probabilitySums, int tokens, RouterSpec spec, Tensor stepLoads, Tensor balanceLoss)
+    {
+        var router = RouterArguments.Of(spec);
+        Launch(
+            Key("moe/balance_loss.cu"), "balance_loss", new LaunchShape(1, 32),
+            [
+                loads, otherLoads, probabilitySums, stepLoads, balanceLoss, tokens, spec.Experts, router.Columns, (int)spec.NullBalance,
+                spec.SharedNullLogit ? 1 : 0, .. router.Nulls,
+            ]);
+    }
+
+    /// <inheritdoc/>
     protected override void DispatchCore(Tensor ids, Tensor weights, Tensor? chunkCounts, RoutingPlan plan)
     {
         KernelKey key = Key("moe/dispatch.cu");

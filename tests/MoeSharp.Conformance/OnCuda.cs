@@ -70,6 +70,10 @@ public sealed class DispatchRulesOnCuda32(BackendPool pool) : DispatchRules(pool
 [Collection(CudaPool.Single)]
 public sealed class NullInvarianceOnCuda32(BackendPool pool) : NullInvariance(pool.Cuda.Float32);
 
+/// <summary>NullClosedForms in float32.</summary>
+[Collection(CudaPool.Single)]
+public sealed class NullClosedFormsOnCuda32(BackendPool pool) : NullClosedForms(pool.Cuda.Float32);
+
 /// <summary>HostChecks in float32.</summary>
 [Collection(CudaPool.Single)]
 public sealed class HostChecksOnCuda32(BackendPool pool) : HostChecks(pool.Cuda.Float32);
@@ -85,6 +89,10 @@ public sealed class DispatchRulesOnCuda16(BackendPool pool) : DispatchRules(pool
 /// <summary>NullInvariance in bfloat16.</summary>
 [Collection(CudaPool.Half)]
 public sealed class NullInvarianceOnCuda16(BackendPool pool) : NullInvariance(pool.Cuda.BFloat16);
+
+/// <summary>NullClosedForms in bfloat16.</summary>
+[Collection(CudaPool.Half)]
+public sealed class NullClosedFormsOnCuda16(BackendPool pool) : NullClosedForms(pool.Cuda.BFloat16);
 
 /// <summary>HostChecks in bfloat16.</summary>
 [Collection(CudaPool.Half)]

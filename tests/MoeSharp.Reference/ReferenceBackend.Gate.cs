@@ -46,6 +46,18 @@ public sealed partial class ReferenceBackend
         Floats(result.ZLoss)[0] = tokens == 0 ? 0 : squares / tokens;
     }
 
+    /// <inheritdoc/>
+    protected override void BalanceLossCore(
+        Tensor loads, Tensor otherLoads, Tensor probabilitySums, int tokens, RouterSpec spec, Tensor stepLoads, Tensor balanceLoss)
+    {
+        for (int column = 0; column < spec.Columns; column++)
+        {
+            Ints(stepLoads)[column] = Ints(loads)[column] + Ints(otherLoads)[column];
+        }
+
+        Floats(balanceLoss)[0] = BalanceLoss(Ints(stepLoads), Floats(probabilitySums), tokens, spec);
+    }
+
     /// <summary>One logit per slot: a shared null logit is repeated for each of its copies.</summary>
     private static double[] SlotLogits(ReadOnlySpan<double> columns, RouterSpec spec)
     {
@@ -280,6 +292,8 @@ public sealed partial class ReferenceBackend
             slots += load;
         }
 
+        // A ReLU router may fire nothing.
+        slots = Math.Max(1, slots);
         if (column < spec.Experts || spec.NullBalance == NullBalance.PerSlot)
         {
             return loads[column] / slots;

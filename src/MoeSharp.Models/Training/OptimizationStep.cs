@@ -5,8 +5,9 @@ namespace MoeSharp.Models;
 
 /// <summary>One optimizer step: micro-batches forward and backward, the controllers, the update. Allocates no tensors after the first.</summary>
 /// <remarks>
-/// loss = cross-entropy + balance weight * balance loss + z weight * z-loss, averaged over micro-batches. The auxiliary losses are per
-/// micro-batch. The controllers move once per step, by the routing of all micro-batches together.
+/// loss = cross-entropy + balance weight * balance loss + z weight * z-loss, averaged over micro-batches. The balance loss counts loads over the
+/// whole step (<see cref="GlobalBalance"/>) or per micro-batch, as the options say. The controllers move once per step, by the routing of
+/// all micro-batches together.
 /// </remarks>
 internal sealed class OptimizationStep : IDisposable
 {
@@ -17,6 +18,7 @@ internal sealed class OptimizationStep : IDisposable
     private readonly Tape _tape;
     private readonly NullRateController? _controller;
     private readonly LoadBiasController? _loadBias;
+    private readonly GlobalBalance? _balance;
     private readonly RoutingMeter _meter;
     private readonly Tensor _ids;
     private readonly Tensor _targets;
@@ -33,6 +35,8 @@ internal sealed class OptimizationStep : IDisposable
         bool controlled = options.NullControllerRate > 0 && options.Model.NullSlots > 0;
         _controller = controlled ? new NullRateController(options.Model.DataSparsity, options.NullControllerRate) : null;
         _loadBias = options.LoadBiasRate > 0 ? new LoadBiasController(options.LoadBiasRate) : null;
+        bool together = options.AccumulationSteps > 1 && options.BalanceWeight > 0 && options.BalanceScope == BalanceScope.Step;
+        _balance = together ? new GlobalBalance(model.Backend, model.MoeLayers, options.AccumulationSteps) : null;
         using (TensorScope.Suspend())
         {
             var shape = new Shape(checked((long)options.BatchSize * context));
@@ -53,14 +57,16 @@ internal sealed class OptimizationStep : IDisposable
     {
         _optimizer.ZeroGradients();
         _meter.Clear();
+        MeasureLoads(step);
         for (int micro = 0; micro < _options.AccumulationSteps; micro++)
         {
-            long pass = ((step - 1) * _options.AccumulationSteps) + micro;
-            _sampler.Draw(pass, _ids, _targets);
-            ForwardBackward(step, pass);
+            long pass = Draw(step, micro);
+            _balance?.Enter(micro);
+            ForwardBackward(step, micro, pass);
             _tape.Reset();
         }
 
+        _balance?.Leave();
         for (int layer = 0; layer < _model.MoeLayers.Count; layer++)
         {
             _controller?.Update(_model.MoeLayers[layer], _meter.RealShare(layer));
@@ -81,14 +87,39 @@ internal sealed class OptimizationStep : IDisposable
 
     public void Dispose()
     {
+        _balance?.Dispose();
         _tape.Dispose();
         _ids.Dispose();
         _targets.Dispose();
     }
 
-    private void ForwardBackward(long step, long pass)
+    /// <summary>The text of a micro-batch; returns its number in the run.</summary>
+    private long Draw(long step, int micro)
     {
-        TransformerOutput output = _model.Forward(_tape, _ids, _options.BatchSize, _options.Model.ContextLength, pass: pass);
+        long pass = ((step - 1) * _options.AccumulationSteps) + micro;
+        _sampler.Draw(pass, _ids, _targets);
+        return pass;
+    }
+
+    private TransformerOutput Forward(long pass) =>
+        _model.Forward(_tape, _ids, _options.BatchSize, _options.Model.ContextLength, pass: pass);
+
+    /// <summary>Expert loads of all micro-batches but the first, whose own pass comes before they are needed.</summary>
+    private void MeasureLoads(long step)
+    {
+        _balance?.Clear();
+        for (int micro = 1; _balance is not null && micro < _options.AccumulationSteps; micro++)
+        {
+            // On the tape that trains: the same pass as the one that follows, in the same memory.
+            _balance.Record(micro, Forward(Draw(step, micro)).Layers);
+            _tape.Reset();
+        }
+    }
+
+    private void ForwardBackward(long step, int micro, long pass)
+    {
+        TransformerOutput output = Forward(pass);
+        _balance?.Record(micro, output.Layers);
         Variable entropy = _tape.CrossEntropy(output.Logits, _targets, out _);
         double nats = entropy.Value.ToDoubles()[0];
         if (!double.IsFinite(nats))

@@ -3,9 +3,22 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Models;
 
+/// <summary>Which tokens the expert loads of the balance loss are counted over when gradients are accumulated.</summary>
+public enum BalanceScope
+{
+    /// <summary>All tokens of the step, as if it were one batch; costs one forward pass more per micro-batch but the first (<see cref="Autograd.GlobalBalance"/>).</summary>
+    Step,
+
+    /// <summary>The tokens of each micro-batch by itself: cheaper, and every micro-batch is pulled to the same mix of experts.</summary>
+    MicroBatch,
+}
+
 /// <summary>Everything that determines a training run; kept in <c>train.json</c>. <see cref="Presets"/> makes complete ones.</summary>
 public sealed record TrainOptions
 {
+    private static readonly (string Spelling, BalanceScope Value)[] s_balanceScopes =
+        [("step", BalanceScope.Step), ("micro_batch", BalanceScope.MicroBatch)];
+
     private static readonly (string Spelling, DType Value)[] s_floatTypes = [("fp32", DType.Float32), ("bf16", DType.BFloat16)];
 
     /// <summary>The model.</summary>
@@ -43,6 +56,9 @@ public sealed record TrainOptions
 
     /// <summary>Weight of the balance loss (2e-2 in arXiv 2601.15370).</summary>
     public double BalanceWeight { get; init; } = 2e-2;
+
+    /// <summary>Over which tokens the balance loss counts the loads; no difference with one micro-batch per step.</summary>
+    public BalanceScope BalanceScope { get; init; } = BalanceScope.Step;
 
     /// <summary>Weight of the z-loss (1e-3 in arXiv 2601.15370).</summary>
     public double ZLossWeight { get; init; } = 1e-3;
@@ -105,6 +121,9 @@ public sealed record TrainOptions
             WeightDecay = fields.Number("weight_decay", x => x >= 0, "a number >= 0"),
             ClipNorm = fields.Number("clip_norm", x => x >= 0, "a number >= 0"),
             BalanceWeight = fields.Number("balance_weight", x => x >= 0, "a number >= 0"),
+
+            // Runs from before this field balanced every micro-batch by itself, and go on so.
+            BalanceScope = fields.Choice("balance_scope", s_balanceScopes, BalanceScope.MicroBatch),
             ZLossWeight = fields.Number("z_loss_weight", x => x >= 0, "a number >= 0"),
             NullControllerRate = fields.Number("null_controller_rate", x => x >= 0, "a number >= 0"),
             LoadBiasRate = fields.Number("load_bias_rate", x => x >= 0, "a number >= 0", 0),
@@ -199,6 +218,7 @@ public sealed record TrainOptions
         json.WriteNumber("weight_decay", WeightDecay);
         json.WriteNumber("clip_norm", ClipNorm);
         json.WriteNumber("balance_weight", BalanceWeight);
+        json.WriteString("balance_scope", s_balanceScopes.Single(scope => scope.Value == BalanceScope).Spelling);
         json.WriteNumber("z_loss_weight", ZLossWeight);
         json.WriteNumber("null_controller_rate", NullControllerRate);
         json.WriteNumber("load_bias_rate", LoadBiasRate);

@@ -24,6 +24,14 @@ internal sealed partial class TimedBackend
     }
 
     /// <inheritdoc/>
+    protected override void BalanceLossCore(
+        Tensor loads, Tensor otherLoads, Tensor probabilitySums, int tokens, RouterSpec spec, Tensor stepLoads, Tensor balanceLoss)
+    {
+        (Tensor il, Tensor io, Tensor ip, Tensor isl, Tensor ib) = (In(loads), In(otherLoads), In(probabilitySums), In(stepLoads), In(balanceLoss));
+        Time("BalanceLoss", Bytes(loads, otherLoads, probabilitySums, stepLoads), () => inner.BalanceLoss(il, io, ip, tokens, spec, isl, ib));
+    }
+
+    /// <inheritdoc/>
     protected override void LimitCapacityCore(
         Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
     {

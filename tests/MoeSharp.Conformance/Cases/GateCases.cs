@@ -2,7 +2,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Conformance;
 
-/// <summary>The gate and its gradient for every router of <see cref="RouterSpecs"/>.</summary>
+/// <summary>The gate, its balance loss over a larger step, and its gradient for every router of <see cref="RouterSpecs"/>.</summary>
 /// <remarks>
 /// Logits and biases are multiples of 1/64, so that their sums are exact in binary32 and equal scores are equal on every backend:
 /// ids and counts must be the oracle's exactly, ties included.
@@ -17,6 +17,9 @@ public sealed class GateCases : ICatalog
            from t in s_tokens
            from op in (OpCase[])[Gate(spec.Key, spec.Value, t), GateBackward(spec.Key, spec.Value, t)]
            select op,
+        .. from spec in RouterSpecs.All
+           from t in (int[])[0, 100]
+           select BalanceLoss(spec.Key, spec.Value, t, othersMost: 90),
     ];
 
     public static IReadOnlyList<OpCase> Large { get; } =
@@ -46,6 +49,24 @@ public sealed class GateCases : ICatalog
             run => new GateErrors(spec, t, run["logits"]).Forward(run));
     }
 
+    /// <summary>The balance loss of a gate's tokens as part of a step, whose other tokens gave every column up to a number of slots.</summary>
+    public static OpCase BalanceLoss(string name, RouterSpec spec, int t, int othersMost)
+    {
+        OpRun forward = Gate(name, spec, t).RunOnReference();
+        int c = spec.Columns;
+        return new OpCase(
+            $"BalanceLoss {name} T{t}",
+            [
+                OpTensor.Ids("loads", LoadsOf(spec, forward), c), OpTensor.Ids("otherLoads", Draw.Integers(name + "others", c, othersMost + 1), c),
+                OpTensor.In("probabilitySums", Array.ConvertAll(forward["probabilitySums"], x => (double)(float)x), c),
+                OpTensor.OutIds("stepLoads", c), OpTensor.Out("balanceLoss", 1),
+            ],
+            (backend, s) => backend.BalanceLoss(s["loads"], s["otherLoads"], s["probabilitySums"], t, spec, s["stepLoads"], s["balanceLoss"]),
+
+            // Added up in double: what is rounded is the result.
+            run => new() { ["balanceLoss"] = [Tolerance.Gamma(2) * run["balanceLoss"][0]] });
+    }
+
     /// <summary>The gradient of a gate.</summary>
     public static OpCase GateBackward(string name, RouterSpec spec, int t)
     {
@@ -56,13 +77,16 @@ public sealed class GateCases : ICatalog
             [
                 OpTensor.In("logits", logits, t, spec.Columns), OpTensor.Ids("ids", Array.ConvertAll(forward["ids"], x => (int)x), t, spec.TopK),
                 OpTensor.In("dWeights", Draw.Normals(name + "dw", (long)t * spec.TopK), t, spec.TopK),
-                OpTensor.Ids("loads", Array.ConvertAll(forward[spec.BalanceLoad == BalanceLoad.Top1 ? "topCounts" : "counts"], x => (int)x), spec.Columns),
+                OpTensor.Ids("loads", LoadsOf(spec, forward), spec.Columns),
                 OpTensor.In("dBalanceLoss", [0.75], 1), OpTensor.In("dZLoss", [-0.5], 1), OpTensor.Out("dLogits", t, spec.Columns),
             ],
             (backend, s) => backend.GateBackward(
                 s["logits"], s["ids"], s["dWeights"], s["loads"], s["dBalanceLoss"], s["dZLoss"], spec, s["dLogits"]),
             run => new() { ["dLogits"] = new GateErrors(spec, t, run["logits"]).Backward(run, 0.75, 0.5) });
     }
+
+    private static int[] LoadsOf(RouterSpec spec, OpRun forward) =>
+        Array.ConvertAll(forward[spec.BalanceLoad == BalanceLoad.Top1 ? "topCounts" : "counts"], x => (int)x);
 
     private static double[] Logits(string name, RouterSpec spec, int t) => Draw.Grid(name + "logits", (long)t * spec.Columns, 1.5);
 

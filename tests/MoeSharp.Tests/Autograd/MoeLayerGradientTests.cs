@@ -111,6 +111,46 @@ public sealed class MoeLayerGradientTests : AutogradTest
         Assert.All(layer.Parameters, parameter => Assert.All(parameter.Gradient.ToDoubles(), value => Assert.Equal(0.0, value)));
     }
 
+    [Theory]
+    [InlineData(NullKind.Zero, Renormalize.ChosenExceptZero)]
+    [InlineData(NullKind.Zero, Renormalize.Chosen)]
+    [InlineData(NullKind.Identity, Renormalize.ChosenExceptZero)]
+    [InlineData(NullKind.Identity, Renormalize.None)]
+    [InlineData(NullKind.Constant, Renormalize.ChosenExceptZero)]
+    [InlineData(NullKind.Constant, Renormalize.None)]
+    public void AllNullBatch_OfAnyKind_HasNoRows_AndMatchesDifferences(NullKind kind, Renormalize renormalize)
+    {
+        var router = new RouterSpec
+        {
+            Experts = 4, TopK = 3, Nulls = [new(kind, 4)], SharedNullLogit = false, Renormalize = renormalize, SelectionBias = SelectionBias.Logit,
+        };
+        using MoeLayer layer = Layer(Make(router));
+        layer.SelectionBias!.FromDoubles([.. Enumerable.Range(0, router.Columns).Select(column => column < 4 ? 0 : 1e6)]);
+        using Parameter projection = ProjectionOf(Tokens, Hidden);
+        using Tensor x = Random("x", Tokens, Hidden);
+        using (var tape = new Tape(Backend) { PoisonRented = true })
+        {
+            MoeOutput output = layer.Forward(tape, tape.Constant(x));
+            Assert.All(output.Plan.Offsets.ToArray<int>(), offset => Assert.Equal(0, offset));
+            tape.Backward(Project(tape, output.Output, projection));
+            Assert.All(layer.W1.Gradient.ToDoubles().Concat(layer.W2.Gradient.ToDoubles()), value => Assert.Equal(0.0, value));
+        }
+
+        Passes(GradientCheck.Run(Backend, [x], (tape, v) => Loss(tape, layer, v[0], projection)));
+        Passes(GradientCheck.Run(Backend, layer.Parameters, tape => Loss(tape, layer, tape.Constant(x), projection)));
+    }
+
+    [Fact]
+    public void AllNullToken_GetsTheSharedExpertAlone()
+    {
+        using MoeLayer layer = Layer(Options["logit bias on shared nulls, shared expert"]);
+        layer.SelectionBias!.FromDoubles([0, 0, 0, 0, 1e6]);
+        using var shared = new SwiGluMlp(Init, "mlp.shared_expert", Hidden, 3, 0.5);
+        using Tensor x = Random("x", Tokens, Hidden);
+        using var tape = new Tape(Backend, record: false);
+        Assert.Equal(shared.Forward(tape, tape.Constant(x)).Value.ToDoubles(), layer.Forward(tape, tape.Constant(x)).Output.Value.ToDoubles());
+    }
+
     [Fact]
     public void NoTokens_IsLegal()
     {

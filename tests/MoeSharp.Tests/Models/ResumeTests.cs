@@ -43,6 +43,26 @@ public sealed class ResumeTests : IDisposable
     }
 
     [Fact]
+    public void Resume_WithMicroBatches_EqualsAnUninterruptedRun()
+    {
+        TrainOptions options = _run.Options("whole") with { BatchSize = 2, AccumulationSteps = 3 };
+        string killed = _run.CopyAt(options, 8, "killed");
+        TrainingRun.Resume(killed);
+        Same(options.RunFolder, killed);
+    }
+
+    [Fact]
+    public void Options_OfARunFromBeforeTheBalanceScope_BalanceEachMicroBatchByItself()
+    {
+        TrainOptions options = _run.Options("a");
+        string json = options.ToJson();
+        Assert.Equal(BalanceScope.Step, TrainOptions.FromJson(json, "train.json").BalanceScope);
+        string old = json.Replace("\"balance_scope\": \"step\",", string.Empty, StringComparison.Ordinal);
+        Assert.NotEqual(json, old);
+        Assert.Equal(BalanceScope.MicroBatch, TrainOptions.FromJson(old, "train.json").BalanceScope);
+    }
+
+    [Fact]
     public void Resume_WhenTheModelFileIsOneCheckpointBehind_RewritesIt()
     {
         TrainOptions options = _run.Options("whole");

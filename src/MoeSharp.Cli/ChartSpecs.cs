@@ -29,6 +29,9 @@ internal sealed record LineChart
     /// <summary>Lines, drawn in order.</summary>
     public required IReadOnlyList<ChartSeries> Series { get; init; }
 
+    /// <summary>Names of the abscissas 1, 2, ...; empty when they are numbers.</summary>
+    public IReadOnlyList<string> XNames { get; init; } = [];
+
     /// <summary>Horizontal reference lines.</summary>
     public IReadOnlyList<ReferenceLine> References { get; init; } = [];
 

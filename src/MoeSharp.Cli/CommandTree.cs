@@ -36,6 +36,7 @@ internal static class CommandTree
             GenerateCommand.Create(host),
             EvalCommand.Create(host),
             InspectCommand.Create(host),
+            ExperimentCommand.Create(host),
             ProfileCommand.Create(host),
             InfoCommand.Create(host),
             KernelsCommand.Create(host),

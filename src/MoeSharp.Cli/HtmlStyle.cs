@@ -53,6 +53,24 @@ internal static class HtmlStyle
         .n1{background:color-mix(in srgb,var(--null) 14%,transparent)}.n2{background:color-mix(in srgb,var(--null) 28%,transparent)}.n3{background:color-mix(in srgb,var(--null) 44%,transparent)}.n4{background:color-mix(in srgb,var(--null) 62%,transparent)}
         dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:12px 24px;margin:0}
         dt{font-size:12.5px;color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
+        h3{font-size:14.5px;margin:22px 0 8px;font-weight:600}
+        .claims{display:grid;gap:10px}
+        .claim{display:grid;grid-template-columns:130px 1fr;gap:0 16px;background:var(--panel);border:1px solid var(--rule);border-left:5px solid var(--tone);border-radius:8px;padding:10px 16px}
+        .claim b{color:var(--tone);font-size:13.5px}.claim p{margin:0;max-width:none}
+        .claim.yes{--tone:var(--c2)}.claim.no{--tone:var(--c4)}.claim.opposite{--tone:var(--c5)}
+        figure{margin:0}figcaption{margin-top:10px;font-size:13px;color:var(--muted)}
+        .panel.results{margin-top:18px}caption{text-align:left;font-size:13.5px;font-weight:600;padding-bottom:8px}.results td,.results th{white-space:nowrap;font-size:13px;padding:6px 8px}
+        .results th{white-space:normal;vertical-align:bottom}
+        details{margin-top:18px}summary{cursor:pointer;color:var(--muted);font-size:13.5px}details .panel{margin-top:10px}
+        .chart .joined{stroke:var(--muted);stroke-dasharray:2 3;stroke-width:1.2}.chart .soft{opacity:.55}.chart .ink{fill:var(--ink)}
+        .chart .whisker{stroke:var(--ink);stroke-width:1.1;fill:none;opacity:.75}.chart .pixel{shape-rendering:crispEdges}.chart .veil{fill:var(--panel);opacity:.72}
+        .chart .code{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink)}
         footer{margin-top:40px;font-size:12.5px;color:var(--muted)}
+        """;
+
+    /// <summary>What a drawing needs besides, when it is a file of its own: a font and a ground.</summary>
+    public const string File = """
+
+        svg.chart{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif}.sheet{fill:var(--panel)}
         """;
 }

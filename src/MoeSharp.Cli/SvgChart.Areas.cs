@@ -82,7 +82,7 @@ internal static partial class SvgChart
             svg.Empty("path", "d", path, "class", HeatClass(level), "fill-opacity", HeatOpacity(level));
         }
 
-        XTicks(svg, x, bottom);
+        XTicks(svg, x, bottom, []);
         int every = Math.Max(1, (int)Math.Ceiling(13 / rowHeight));
         for (int row = 0; row < rows.Count; row += every)
         {

@@ -38,7 +38,7 @@ internal static partial class SvgChart
         ChartAxis x = ChartAxis.Over(series.SelectMany(s => s.Points).Select(p => p.X), left, right, 7, toTicks: false);
         ChartAxis y = ChartAxis.Over(yValues, bottom, top, 6);
         SvgWriter svg = Begin(chart.Title, chart.Width, chart.Height);
-        Grid(svg, x, y, (left, top, right, bottom), chart.XLabel, chart.YLabel);
+        Grid(svg, x, y, (left, top, right, bottom), chart.XLabel, chart.YLabel, chart.XNames);
         References(svg, chart.References, y, left, right, top, bottom);
         string clip = "clip" + StableId(chart.Title);
         svg.Open("clipPath", "id", clip)
@@ -114,7 +114,8 @@ internal static partial class SvgChart
     }
 
     private static void Grid(
-        SvgWriter svg, ChartAxis x, ChartAxis y, (double Left, double Top, double Right, double Bottom) frame, string xLabel, string yLabel)
+        SvgWriter svg, ChartAxis x, ChartAxis y, (double Left, double Top, double Right, double Bottom) frame, string xLabel, string yLabel,
+        IReadOnlyList<string>? xNames = null)
     {
         foreach (double tick in y.Ticks())
         {
@@ -123,7 +124,7 @@ internal static partial class SvgChart
             svg.Leaf("text", y.Label(tick), "x", Number(frame.Left - 7), "y", Number(y.Pixel(tick) + 4), "class", "tick end");
         }
 
-        XTicks(svg, x, frame.Bottom);
+        XTicks(svg, x, frame.Bottom, xNames ?? []);
         svg.Empty(
             "line", "x1", Number(frame.Left), "x2", Number(frame.Right), "y1", Number(frame.Bottom), "y2", Number(frame.Bottom), "class", "axis");
         svg.Leaf("text", xLabel, "x", Number((frame.Left + frame.Right) / 2), "y", Number(frame.Bottom + 33), "class", "label mid");
@@ -132,13 +133,13 @@ internal static partial class SvgChart
             "text", yLabel, "x", "12", "y", Number(middle), "transform", $"rotate(-90 12 {Number(middle)})", "class", "label mid");
     }
 
-    private static void XTicks(SvgWriter svg, ChartAxis x, double bottom)
+    private static void XTicks(SvgWriter svg, ChartAxis x, double bottom, IReadOnlyList<string> names)
     {
-        foreach (double tick in x.Ticks())
+        foreach (double tick in names.Count > 0 ? Enumerable.Range(1, names.Count).Select(i => (double)i) : x.Ticks())
         {
             string at = Number(x.Pixel(tick));
             svg.Empty("line", "x1", at, "x2", at, "y1", Number(bottom), "y2", Number(bottom + 4), "class", "axis");
-            svg.Leaf("text", x.Label(tick), "x", at, "y", Number(bottom + 17), "class", "tick mid");
+            svg.Leaf("text", names.Count > 0 ? names[(int)tick - 1] : x.Label(tick), "x", at, "y", Number(bottom + 17), "class", "tick mid");
         }
     }
 

@@ -4,7 +4,7 @@ namespace MoeSharp.Tests;
 
 public sealed class CliHelpTests
 {
-    public static TheoryData<string> Commands => ["train", "generate", "eval", "inspect", "info", "report", "completion"];
+    public static TheoryData<string> Commands => ["train", "generate", "eval", "inspect", "info", "experiment", "report", "completion"];
 
     [Theory]
     [MemberData(nameof(Commands))]

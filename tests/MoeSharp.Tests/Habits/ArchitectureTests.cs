@@ -16,8 +16,11 @@ public sealed partial class ArchitectureTests
         ["MoeSharp.Autograd"] = ["MoeSharp.Core"],
         ["MoeSharp.Models"] = ["MoeSharp.Autograd"],
         ["MoeSharp"] = ["MoeSharp.Models", "MoeSharp.Cpu", "MoeSharp.Cuda"],
-        ["MoeSharp.Cli"] = ["MoeSharp"],
+        ["MoeSharp.Experiments"] = ["MoeSharp.Models"],
+        ["MoeSharp.Cli"] = ["MoeSharp", "MoeSharp.Experiments"],
     };
+
+    private static readonly string[] s_jsonProjects = ["MoeSharp.Models", "MoeSharp.Experiments", "MoeSharp.Cli"];
 
     public static TheoryData<string> Projects => [.. s_allowed.Keys];
 
@@ -83,13 +86,13 @@ public sealed partial class ArchitectureTests
     }
 
     [Fact]
-    public void Json_IsParsedByModelsOnlyAndWrittenByTheCommand()
+    public void Json_IsHandledByModelsExperimentsAndTheCommand()
     {
         foreach (string path in Repository.Files("src", "*.cs").Where(path => File.ReadAllText(path).Contains("System.Text.Json", StringComparison.Ordinal)))
         {
             Assert.True(
-                path.Contains("MoeSharp.Models", StringComparison.Ordinal) || path.Contains("MoeSharp.Cli", StringComparison.Ordinal),
-                $"{path} handles JSON; only Models and Cli may.");
+                s_jsonProjects.Any(project => path.Contains(project, StringComparison.Ordinal)),
+                $"{path} handles JSON; only Models, Experiments and Cli may.");
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using MoeSharp.Cpu;
@@ -7,10 +6,7 @@ using MoeSharp.Profiling;
 namespace MoeSharp.Bench;
 
 /// <summary>Time of experts + combine against rho at equal K: the claim that null slots cost nothing, as one table.</summary>
-/// <remarks>
-/// The problem: the machine is shared, so absolute times are noise. The choice: all values of rho are measured in turn within a round,
-/// every round gives a ratio to its own rho = 1, and the table shows medians of times and of ratios.
-/// </remarks>
+/// <remarks>The values of rho take turns (<see cref="Rounds"/>); ratios are to rho = 1 of the same round.</remarks>
 public static class SparsityTable
 {
     private static readonly double[] s_rhos = [1.0, 0.75, 0.5, 0.25];
@@ -22,25 +18,8 @@ public static class SparsityTable
         ProfiledLayer[] fixtures = [.. s_rhos.Select(rho => new ProfiledLayer(backend, new ProfileShape("sparsity", tokens, hidden, width, experts, topK, rho)))];
         try
         {
-            var forward = new double[s_rhos.Length][];
-            var backward = new double[s_rhos.Length][];
-            for (int i = 0; i < s_rhos.Length; i++)
-            {
-                forward[i] = new double[rounds];
-                backward[i] = new double[rounds];
-                Forward(fixtures[i]);
-                Backward(fixtures[i]);
-            }
-
-            for (int round = 0; round < rounds; round++)
-            {
-                for (int i = 0; i < s_rhos.Length; i++)
-                {
-                    forward[i][round] = Time(Forward, fixtures[i]);
-                    backward[i][round] = Time(Backward, fixtures[i]);
-                }
-            }
-
+            double[][] forward = Rounds.Measure(rounds, [.. fixtures.Select(fixture => (Action)(() => Forward(fixture)))]);
+            double[][] backward = Rounds.Measure(rounds, [.. fixtures.Select(fixture => (Action)(() => Backward(fixture)))]);
             var text = new StringBuilder();
             text.Append(CultureInfo.InvariantCulture, $"T={tokens} d={hidden} n={width} E={experts} K={topK}, fp32, {backend.Threads} threads, median of {rounds} rounds\n\n");
             text.Append("| rho | real rows R | forward ms | forward GFLOP/s | t/t(rho=1) | backward ms | backward GFLOP/s | t/t(rho=1) |\n");
@@ -48,9 +27,9 @@ public static class SparsityTable
             for (int i = 0; i < s_rhos.Length; i++)
             {
                 double flops = 6.0 * fixtures[i].Rows * hidden * width;
-                double f = Median(forward[i]), b = Median(backward[i]);
-                double ratioF = Median([.. forward[i].Zip(forward[0], (x, y) => x / y)]);
-                double ratioB = Median([.. backward[i].Zip(backward[0], (x, y) => x / y)]);
+                double f = Rounds.Median(forward[i]), b = Rounds.Median(backward[i]);
+                double ratioF = Rounds.Ratio(forward[i], forward[0]);
+                double ratioB = Rounds.Ratio(backward[i], backward[0]);
                 text.Append(CultureInfo.InvariantCulture, $"| {s_rhos[i]} | {fixtures[i].Rows} | {f * 1e3:F1} | {flops / f / 1e9:F0} | {ratioF:F2} | {b * 1e3:F1} | {2 * flops / b / 1e9:F0} | {ratioB:F2} |\n");
             }
 
@@ -75,18 +54,5 @@ public static class SparsityTable
     {
         fixture.ExpertsBackward();
         fixture.CombineBackward();
-    }
-
-    private static double Time(Action<ProfiledLayer> action, ProfiledLayer fixture)
-    {
-        long start = Stopwatch.GetTimestamp();
-        action(fixture);
-        return Stopwatch.GetElapsedTime(start).TotalSeconds;
-    }
-
-    private static double Median(double[] values)
-    {
-        double[] sorted = [.. values.Order()];
-        return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 }

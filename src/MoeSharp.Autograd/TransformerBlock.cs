@@ -13,7 +13,6 @@ public sealed class TransformerBlock : Module
 {
     private readonly RmsNorm _inputNorm;
     private readonly RmsNorm _middleNorm;
-    private readonly SwiGluMlp? _dense;
 
     /// <summary>Makes a block.</summary>
     /// <param name="init">Makes the weights.</param>
@@ -38,7 +37,7 @@ public sealed class TransformerBlock : Module
         _middleNorm = Child(new RmsNorm(init, $"{name}.post_attention_layernorm", attention.Hidden, eps));
         if (moe is null)
         {
-            _dense = Child(new SwiGluMlp(init, $"{name}.mlp", attention.Hidden, denseWidth, outputStd));
+            Dense = Child(new SwiGluMlp(init, $"{name}.mlp", attention.Hidden, denseWidth, outputStd));
         }
         else
         {
@@ -52,6 +51,9 @@ public sealed class TransformerBlock : Module
     /// <summary>The MoE layer; null for a dense block.</summary>
     public MoeLayer? Moe { get; }
 
+    /// <summary>The dense feed-forward layer; null for a block with a MoE layer.</summary>
+    public SwiGluMlp? Dense { get; }
+
     /// <summary>[batch * length, d] to the same shape; arguments as in <see cref="AttentionLayer.Forward"/> and <see cref="MoeLayer.Forward"/>.</summary>
     public BlockOutput Forward(
         Tape tape, Variable x, Tensor positions, int batch, int length, KvCache? cache = null, RouterContext? context = null)
@@ -63,7 +65,7 @@ public sealed class TransformerBlock : Module
         tape.Release(attended);
         Variable middleNormed = _middleNorm.Forward(tape, middle);
         MoeOutput? moe = Moe?.Forward(tape, middleNormed, context);
-        Variable fed = moe?.Output ?? _dense!.Forward(tape, middleNormed);
+        Variable fed = moe?.Output ?? Dense!.Forward(tape, middleNormed);
         tape.Release(middleNormed);
         Variable output = tape.Add(middle, fed);
         tape.Release(middle);

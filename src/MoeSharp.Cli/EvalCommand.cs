@@ -4,7 +4,7 @@ using MoeSharp.Models;
 
 namespace MoeSharp.Cli;
 
-/// <summary><c>moe eval</c>: measures bits per byte and the use of null experts.</summary>
+/// <summary><c>moe eval</c>: measures bits per byte and the use of experts.</summary>
 internal static class EvalCommand
 {
     private const string Name = "eval";
@@ -73,12 +73,19 @@ internal static class EvalCommand
 
     private static void WriteText(CommandContext context, ModelConfig config, EvaluationResult result)
     {
+        (string, string)[] routing = config.IsDense ? [] :
+        [
+            ("null slots", $"{SvgChart.Percent(result.NullShare, 1)} measured, {SvgChart.Percent(ReportSource.NullTarget(config) ?? 0, 1)} configured"),
+            ("real experts per token", $"{TextReport.Fixed(result.RealExpertsPerToken, 2)} of {config.TopK} slots"),
+        ];
         TextReport.Pairs(
             context.Output,
-            ("bits per byte", TextReport.Fixed(result.BitsPerByte, 4)),
-            ("bytes predicted", TextReport.Count(result.Bytes)),
-            ("null slots", $"{SvgChart.Percent(result.NullShare, 1)} measured, {SvgChart.Percent(ReportSource.NullTarget(config) ?? 0, 1)} configured"),
-            ("real experts per token", $"{TextReport.Fixed(result.RealExpertsPerToken, 2)} of {config.TopK} slots"));
+            [("bits per byte", TextReport.Fixed(result.BitsPerByte, 4)), ("bytes predicted", TextReport.Count(result.Bytes)), .. routing]);
+        if (config.IsDense)
+        {
+            return;
+        }
+
         context.Output.WriteLine();
         TextReport.Table(
             context.Output,

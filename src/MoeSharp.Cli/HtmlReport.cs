@@ -137,7 +137,8 @@ internal static class HtmlReport
 
     private static void Routing(StringBuilder html, ReportData data)
     {
-        if (data.Steps.Count == 0)
+        // A dense model has none.
+        if (data.Steps.All(step => step.ExpertLoad.Count == 0))
         {
             return;
         }

@@ -92,13 +92,11 @@ internal static class InspectCommand
         if (config is not null)
         {
             output.WriteLine(ReportSource.Summary(config));
-            TextReport.Pairs(
-                output,
-                ("experts", $"{config.Experts} real, {config.NullSlots} null ({JsonReport.Snake(config.NullKind.ToString())})"),
-                ("slots per token", $"{config.TopK}, of which {TextReport.Fixed(config.TopK * config.DataSparsity, 2)} do real work at data sparsity {config.DataSparsity}"),
-                ("router", RouterFamily.NameOf(config.Router) + (config.Router.IsCausal ? string.Empty : ", not causal: cannot generate")),
-                ("score, renormalize", $"{JsonReport.Snake(config.Score.ToString())}, {JsonReport.Snake(config.Renormalize.ToString())}"),
-                ("selection bias", JsonReport.Snake(config.SelectionBias.ToString())));
+            if (!config.IsDense)
+            {
+                WriteRouting(output, config);
+            }
+
             output.WriteLine();
         }
         else if (note is not null)
@@ -122,6 +120,14 @@ internal static class InspectCommand
             output.WriteLine();
         }
     }
+
+    private static void WriteRouting(TextWriter output, ModelConfig config) => TextReport.Pairs(
+        output,
+        ("experts", $"{config.Experts} real, {config.NullSlots} null ({JsonReport.Snake(config.NullKind.ToString())})"),
+        ("slots per token", $"{config.TopK}, of which {TextReport.Fixed(config.TopK * config.DataSparsity, 2)} do real work at data sparsity {config.DataSparsity}"),
+        ("router", RouterFamily.NameOf(config.Router) + (config.Router.IsCausal ? string.Empty : ", not causal: cannot generate")),
+        ("score, renormalize", $"{JsonReport.Snake(config.Score.ToString())}, {JsonReport.Snake(config.Renormalize.ToString())}"),
+        ("selection bias", JsonReport.Snake(config.SelectionBias.ToString())));
 
     private static string Short(string value) => value.Length <= 100 ? value : value[..97] + "...";
 

@@ -100,9 +100,15 @@ internal static class JsonReport
         json.WriteEndArray();
     }
 
-    /// <summary>Routing settings of a model.</summary>
+    /// <summary>Routing settings of a model; null for a dense one.</summary>
     public static void Routing(this Utf8JsonWriter json, ModelConfig config)
     {
+        if (config.IsDense)
+        {
+            json.WriteNull("routing");
+            return;
+        }
+
         json.WriteStartObject("routing");
         json.WriteString("router", RouterFamily.NameOf(config.Router));
         json.WriteBoolean("causal", config.Router.IsCausal);

@@ -41,7 +41,7 @@ internal static class ReportSource
     /// <summary>One line that describes a model.</summary>
     public static string Summary(ModelConfig config) => string.Create(
         CultureInfo.InvariantCulture,
-        $"{config.Layers} layers of width {config.HiddenSize}, {config.Experts} experts of width {config.ExpertWidth} and {config.NullSlots} null experts, top-{config.TopK}, {TextReport.Parameters(config.ParameterCount)} parameters ({TextReport.Parameters(config.ActiveParameterCount)} active)");
+        $"{config.Layers} layers of width {config.HiddenSize}, {Experts(config)}");
 
     /// <summary>Configured share of null slots; null for a model without them.</summary>
     /// <remarks>The rounded number of copies decides, because that is the pool the router has.</remarks>
@@ -77,14 +77,27 @@ internal static class ReportSource
         ModelConfig config = options.Model;
         long step = metrics.Train.Count > 0 ? metrics.Train[^1].Step : 0;
         double speed = metrics.Final?.TokensPerSecond ?? (metrics.Train.Count > 0 ? metrics.Train[^1].TokensPerSecond : double.NaN);
-        string target = NullTarget(config) is double share ? $"configured {SvgChart.Percent(share, 1)}" : "no null experts configured";
+        ReportFigure[] routing = config.IsDense ? [] : Routing(config, last);
         return
         [
             new("Validation", TextReport.Fixed(last?.BitsPerByte ?? double.NaN, 3), "bits per byte"),
-            new("Null slots", last is null ? "-" : SvgChart.Percent(last.NullShare, 1), target),
-            new("Real experts per token", TextReport.Fixed(last?.RealExpertsPerToken ?? double.NaN, 2), $"of {config.TopK} slots in each layer"),
+            .. routing,
             new("Steps", TextReport.Count(step), $"of {TextReport.Count(options.Steps)}"),
             new("Throughput", TextReport.Count(speed), "tokens per second"),
+        ];
+    }
+
+    private static string Experts(ModelConfig config) => config.IsDense
+        ? $"dense feed-forward layers of width {config.DenseWidth}, {TextReport.Parameters(config.ParameterCount)} parameters"
+        : $"{config.Experts} experts of width {config.ExpertWidth} and {config.NullSlots} null experts, top-{config.TopK}, {TextReport.Parameters(config.ParameterCount)} parameters ({TextReport.Parameters(config.ActiveParameterCount)} active)";
+
+    private static ReportFigure[] Routing(ModelConfig config, EvaluationResult? last)
+    {
+        string target = NullTarget(config) is double share ? $"configured {SvgChart.Percent(share, 1)}" : "no null experts configured";
+        return
+        [
+            new("Null slots", last is null ? "-" : SvgChart.Percent(last.NullShare, 1), target),
+            new("Real experts per token", TextReport.Fixed(last?.RealExpertsPerToken ?? double.NaN, 2), $"of {config.TopK} slots in each layer"),
         ];
     }
 
@@ -92,6 +105,13 @@ internal static class ReportSource
     {
         ModelConfig config = options.Model;
         string Number(double value) => value.ToString("0.######", CultureInfo.InvariantCulture);
+        (string, string)[] layers = config.IsDense ? [("dense feed-forward width", Number(config.DenseWidth))] :
+        [
+            ("experts", $"{config.Experts} of width {config.ExpertWidth}"),
+            ("null experts", $"{config.NullSlots}, kind {JsonReport.Snake(config.NullKind.ToString())}"),
+            ("slots per token (top-k)", Number(config.TopK)),
+            ("data sparsity rho", Number(config.DataSparsity)),
+        ];
         return
         [
             ("preset", options.Preset),
@@ -101,10 +121,7 @@ internal static class ReportSource
             ("width", Number(config.HiddenSize)),
             ("heads", $"{config.Heads} ({config.KeyValueHeads} for keys and values) of width {config.HeadDim}"),
             ("context", $"{config.ContextLength} bytes"),
-            ("experts", $"{config.Experts} of width {config.ExpertWidth}"),
-            ("null experts", $"{config.NullSlots}, kind {JsonReport.Snake(config.NullKind.ToString())}"),
-            ("slots per token (top-k)", Number(config.TopK)),
-            ("data sparsity rho", Number(config.DataSparsity)),
+            .. layers,
             ("batch", $"{options.BatchSize} sequences x {options.AccumulationSteps}, {TextReport.Count(options.TokensPerStep)} tokens"),
             ("learning rate", $"{Number(options.PeakLearningRate)} to {Number(options.FloorLearningRate)}, {options.WarmupSteps} warm-up steps"),
             ("weight decay, clip norm", $"{Number(options.WeightDecay)}, {Number(options.ClipNorm)}"),

@@ -5,7 +5,7 @@ using MoeSharp.Models;
 
 namespace MoeSharp.Cli;
 
-/// <summary><c>moe train</c>: trains a byte-level transformer with null experts on text and writes a run folder.</summary>
+/// <summary><c>moe train</c>: trains a byte-level transformer on text and writes a run folder.</summary>
 internal static class TrainCommand
 {
     private const string Name = "train";
@@ -28,6 +28,7 @@ internal static class TrainCommand
             "moe train --data src",
             "moe train --data docs --data 'src/**/*.cs' --preset medium --out runs/docs",
             "moe train --data book.txt --experts 16 --top-k 8 --rho 0.25 --steps 2000",
+            "moe train --data src --dense 512",
             "moe train --resume runs/docs")
         {
             data, output, resume,
@@ -129,12 +130,18 @@ internal static class TrainCommand
         output.WriteLine();
         ModelConfig config = trainer.Options.Model;
         double real = metrics.Evaluations.Count > 0 ? metrics.Evaluations[^1].Result.RealExpertsPerToken : double.NaN;
-        TextReport.Pairs(
-            output,
+        (string, string)[] routing = config.IsDense ? [] :
+        [
             ("null slots", $"{SvgChart.Percent(result.MeasuredNullShare, 1)} measured, {SvgChart.Percent(ReportSource.NullTarget(config) ?? 0, 1)} configured"),
             ("real experts per token", $"{TextReport.Fixed(real, 2)} of {config.TopK} slots"),
-            ("training loss", TextReport.Sparkline(metrics.Train.Select(line => line.TrainBitsPerByte), 40)),
-            ("speed", $"{TextReport.Count(result.TokensPerSecond)} tokens/s"));
+        ];
+        TextReport.Pairs(
+            output,
+            [
+                .. routing,
+                ("training loss", TextReport.Sparkline(metrics.Train.Select(line => line.TrainBitsPerByte), 40)),
+                ("speed", $"{TextReport.Count(result.TokensPerSecond)} tokens/s"),
+            ]);
         output.WriteLine();
         output.WriteLine("Sample:");
         output.WriteLine(string.Join('\n', TextReport.Printable(result.Sample).Split('\n').Select(line => "  | " + line)));

@@ -22,6 +22,7 @@ internal sealed class TrainOptionSet
     private readonly Option<int?> _layers = Options.Number("--layers", "Decoder layers.", 1, 1024);
     private readonly Option<int?> _hidden = Options.Number("--hidden", "Width of the residual stream.", 2, Large);
     private readonly Option<int?> _heads = Options.Number("--heads", "Attention heads; divides the width.", 1, 1024);
+    private readonly Option<int?> _dense = Options.Number("--dense", "Dense feed-forward layers of this width instead of experts.", 1, Large);
     private readonly Option<int?> _experts = Options.Number("--experts", "Real experts per layer.", 1, 65536);
     private readonly Option<int?> _expertWidth = Options.Number("--expert-width", "Width of one expert.", 1, Large);
     private readonly Option<int?> _topK = Options.Number("--top-k", "Slots per token, null experts included; the most that a threshold, top-p or ReLU router fills.", 1, 65536);
@@ -47,9 +48,10 @@ internal sealed class TrainOptionSet
 
     private Option[] All =>
     [
-        _preset, _steps, _batch, _accumulate, _context, _layers, _hidden, _heads, _experts, _expertWidth, _topK, _router, _threshold, _residual, _rho, _nullKind, _learningRate, _seed,
-        _saveEvery, _evalEvery, _dtype,
+        _preset, _steps, _batch, _accumulate, _context, _layers, _hidden, _heads, _dense, .. Expert, _learningRate, _seed, _saveEvery, _evalEvery, _dtype,
     ];
+
+    private Option[] Expert => [_experts, _expertWidth, _topK, _router, _threshold, _residual, _rho, _nullKind];
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
@@ -64,7 +66,7 @@ internal sealed class TrainOptionSet
     /// <exception cref="UsageException">One of them was given.</exception>
     public void RefuseAll(ParseResult parse)
     {
-        string[] given = [.. All.Where(option => parse.GetResult(option) is { Implicit: false }).Select(option => option.Name)];
+        string[] given = Given(parse, All);
         if (given.Length > 0)
         {
             throw new UsageException(
@@ -105,6 +107,9 @@ internal sealed class TrainOptionSet
         return Checked(() => Recipe(options).Validate());
     }
 
+    private static string[] Given(ParseResult parse, Option[] options) =>
+        [.. options.Where(option => parse.GetResult(option) is { Implicit: false }).Select(option => option.Name)];
+
     private ModelConfig Model(ParseResult parse, ModelConfig preset)
     {
         int hidden = parse.GetValue(_hidden) ?? preset.HiddenSize;
@@ -114,7 +119,7 @@ internal sealed class TrainOptionSet
             throw new UsageException($"A width of {hidden} does not split into {heads} heads of even width; choose --hidden as a multiple of {2 * heads}.");
         }
 
-        return Router(parse, preset with
+        ModelConfig model = preset with
         {
             HiddenSize = hidden,
             Heads = heads,
@@ -122,6 +127,9 @@ internal sealed class TrainOptionSet
             KeyValueHeads = heads % preset.KeyValueHeads == 0 ? preset.KeyValueHeads : heads,
             Layers = parse.GetValue(_layers) ?? preset.Layers,
             ContextLength = parse.GetValue(_context) ?? preset.ContextLength,
+        };
+        return parse.GetValue(_dense) is int width ? Dense(parse, model, width) : Router(parse, model with
+        {
             Experts = parse.GetValue(_experts) ?? preset.Experts,
             ExpertWidth = parse.GetValue(_expertWidth) ?? preset.ExpertWidth,
             TopK = parse.GetValue(_topK) ?? preset.TopK,
@@ -129,6 +137,14 @@ internal sealed class TrainOptionSet
             NullKind = parse.GetValue(_nullKind) is string kind ? Enum.Parse<NullKind>(kind, ignoreCase: true) : preset.NullKind,
             GatingResidual = parse.GetValue(_residual),
         });
+    }
+
+    private ModelConfig Dense(ParseResult parse, ModelConfig model, int width)
+    {
+        string[] given = Given(parse, Expert);
+        return given.Length > 0
+            ? throw new UsageException($"--dense makes a model without experts; leave out {string.Join(", ", given)}, or --dense.")
+            : model with { DenseWidth = width, Experts = 0, ExpertWidth = 0, TopK = 0, SharedExpertWidth = 0 };
     }
 
     /// <summary>The model with the named router; null slots beyond those of <c>null</c> are there when <c>--rho</c> asks for them.</summary>
@@ -154,7 +170,7 @@ internal sealed class TrainOptionSet
     }
 
     /// <summary>How a router is trained where its paper says so: balancing without a loss needs the bias and no loss.</summary>
-    private static TrainOptions Recipe(TrainOptions options) => RouterFamily.NameOf(options.Model.Router) == "loss-free"
+    private static TrainOptions Recipe(TrainOptions options) => !options.Model.IsDense && RouterFamily.NameOf(options.Model.Router) == "loss-free"
         ? options with { BalanceWeight = 0, LoadBiasRate = LoadBiasController.PublishedRate }
         : options;
 

@@ -30,8 +30,11 @@ public sealed record ModelConfig
     /// <summary>Width of a head, even.</summary>
     public required int HeadDim { get; init; }
 
+    /// <summary>Width H of the feed-forward layer of a dense model; 0 for a model with experts. A dense model has no experts and no router.</summary>
+    public int DenseWidth { get; init; }
+
     /// <summary>Width n of one expert.</summary>
-    public required int ExpertWidth { get; init; }
+    public int ExpertWidth { get; init; }
 
     /// <summary>Where the router's logits come from; <see cref="WithRouter"/> sets this and what belongs to it.</summary>
     public RouterKind RouterKind { get; init; } = RouterKind.Linear;
@@ -40,10 +43,10 @@ public sealed record ModelConfig
     public bool GatingResidual { get; init; }
 
     /// <summary>Real experts E per layer.</summary>
-    public required int Experts { get; init; }
+    public int Experts { get; init; }
 
     /// <summary>Slots K per token; the most that a threshold or ReLU router fills.</summary>
-    public required int TopK { get; init; }
+    public int TopK { get; init; }
 
     /// <summary>Target share rho of slots that hit a real expert, in (0, 1]; 1 is a plain MoE (arXiv 2601.15370).</summary>
     public double DataSparsity { get; init; } = 0.5;
@@ -90,11 +93,18 @@ public sealed record ModelConfig
     /// <summary>Fields of a <c>config.json</c> that this engine does not know; they are ignored.</summary>
     public IReadOnlyList<string> UnknownFields { get; init; } = [];
 
+    /// <summary>Whether every token passes the whole of one feed-forward layer.</summary>
+    public bool IsDense => DenseWidth > 0;
+
+    /// <summary>Layers with experts.</summary>
+    public int MoeLayers => IsDense ? 0 : Layers;
+
     /// <summary>Null slots M = E (1 - rho) / rho, rounded.</summary>
     public int NullSlots => RouterSpec.NullSlotsFor(Experts, DataSparsity);
 
     /// <summary>The routing rules these fields describe.</summary>
-    public RouterSpec Router => new()
+    /// <exception cref="InvalidOperationException">The model is dense.</exception>
+    public RouterSpec Router => IsDense ? throw new InvalidOperationException("A dense model has no router.") : new()
     {
         Kind = RouterKind,
         Experts = Experts,
@@ -115,11 +125,8 @@ public sealed record ModelConfig
         get
         {
             long d = HiddenSize, q = (long)Heads * HeadDim, kv = (long)KeyValueHeads * HeadDim;
-            RouterSpec router = Router;
-            long constants = router.ConstantSlots * 3L * d;
-            long layer = (2 * d) + (d * ((2 * q) + (2 * kv))) + RouterParameterCount(router) + (3L * d * ExpertWidth * Experts)
-                + (3L * d * SharedExpertWidth) + constants;
-            long residuals = GatingResidual ? (Layers - 1L) * router.Columns * router.Columns : 0;
+            long layer = (2 * d) + (d * ((2 * q) + (2 * kv))) + (IsDense ? 3L * d * DenseWidth : MoeParameterCount);
+            long residuals = GatingResidual ? (Layers - 1L) * Router.Columns * Router.Columns : 0;
             return (VocabularySize * d * (TieEmbeddings ? 1 : 2)) + d + (Layers * layer) + residuals;
         }
     }
@@ -168,9 +175,6 @@ public sealed record ModelConfig
         AtLeastOne(Layers, "number of layers");
         AtLeastOne(Heads, "number of heads");
         AtLeastOne(KeyValueHeads, "number of key/value heads");
-        AtLeastOne(ExpertWidth, "expert width");
-        AtLeastOne(Experts, "number of experts");
-        AtLeastOne(TopK, "number of experts per token");
         Guard.That(Heads % KeyValueHeads == 0, $"The key/value heads must divide the heads, got {KeyValueHeads} and {Heads}.");
         Guard.That(HeadDim >= 2 && HeadDim % 2 == 0, $"The head width is even and at least 2, got {HeadDim}.");
         Guard.That(ContextLength >= 2, $"The context length is at least 2, got {ContextLength}.");
@@ -178,8 +182,30 @@ public sealed record ModelConfig
         Guard.That(DataSparsity is > 0 and <= 1, $"The data sparsity is in (0, 1], got {DataSparsity}.");
         Guard.That(double.IsFinite(RopeTheta) && RopeTheta > 0, $"The rope theta is positive, got {RopeTheta}.");
         Guard.That(double.IsFinite(RmsNormEpsilon) && RmsNormEpsilon > 0, $"The norm epsilon is positive, got {RmsNormEpsilon}.");
+        Guard.That(DenseWidth >= 0, $"The width of a dense feed-forward layer is at least 0, got {DenseWidth}.");
+        if (IsDense)
+        {
+            Guard.That(
+                Experts == 0 && ExpertWidth == 0 && TopK == 0 && SharedExpertWidth == 0 && !GatingResidual,
+                $"A dense model has no experts: set Experts, ExpertWidth, TopK and SharedExpertWidth to 0, got {Experts}, {ExpertWidth}, {TopK} and {SharedExpertWidth}, or DenseWidth, which is {DenseWidth}.");
+            return this;
+        }
+
+        AtLeastOne(ExpertWidth, "expert width");
+        AtLeastOne(Experts, "number of experts");
+        AtLeastOne(TopK, "number of experts per token");
         _ = Router.Validate();
         return this;
+    }
+
+    private long MoeParameterCount
+    {
+        get
+        {
+            RouterSpec router = Router;
+            return RouterParameterCount(router)
+                + (3L * HiddenSize * (((long)ExpertWidth * Experts) + SharedExpertWidth + router.ConstantSlots));
+        }
     }
 
     private long RouterParameterCount(RouterSpec router) => (long)router.Columns * HiddenSize;

@@ -41,22 +41,15 @@ internal static class ModelConfigJson
         json.WriteNumber("rope_theta", config.RopeTheta);
         json.WriteNumber("rms_norm_eps", config.RmsNormEpsilon);
         json.WriteBoolean("tie_word_embeddings", config.TieEmbeddings);
-        json.WriteNumber("num_experts", config.Experts);
-        json.WriteNumber("num_experts_per_tok", config.TopK);
-        json.WriteNumber("moe_intermediate_size", config.ExpertWidth);
-        json.WriteNumber("shared_expert_intermediate_size", config.SharedExpertWidth);
-        json.WriteNumber("data_sparsity", config.DataSparsity);
-        json.WriteNumber("null_slots", config.NullSlots);
-        json.WriteString("null_kind", Spell(s_nullKinds, config.NullKind));
-        json.WriteBoolean("shared_null_logit", config.SharedNullLogit);
-        json.WriteString("router", RouterFamily.NameOf(config.Router));
-        json.WriteBoolean("gating_residual", config.GatingResidual);
-        json.WriteString("selection", Spell(s_selections, config.Selection));
-        json.WriteNumber("threshold", config.Threshold);
-        json.WriteString("balance_load", Spell(s_loads, config.BalanceLoad));
-        json.WriteString("score", Spell(s_scores, config.Score));
-        json.WriteString("renormalize", Spell(s_renormalize, config.Renormalize));
-        json.WriteString("selection_bias", Spell(s_biases, config.SelectionBias));
+        if (config.IsDense)
+        {
+            json.WriteNumber("intermediate_size", config.DenseWidth);
+        }
+        else
+        {
+            WriteExperts(json, config);
+        }
+
         json.WriteEndObject();
     }
 
@@ -76,7 +69,6 @@ internal static class ModelConfigJson
 
         int heads = fields.Int("num_attention_heads", 1);
         int hidden = fields.Int("hidden_size", 1);
-        string? router = fields.Choice("router", s_routers, null);
         var shape = new ModelConfig
         {
             ModelType = type,
@@ -90,6 +82,45 @@ internal static class ModelConfigJson
             RopeTheta = fields.Number("rope_theta", x => x > 0, "a positive number", 10000),
             RmsNormEpsilon = fields.Number("rms_norm_eps", x => x > 0, "a positive number", 1e-5),
             TieEmbeddings = fields.Boolean("tie_word_embeddings", true),
+        };
+        try
+        {
+            bool dense = !fields.Has("num_experts") && fields.Has("intermediate_size");
+            ModelConfig config = (dense ? shape with { DenseWidth = fields.Int("intermediate_size", 1) } : Experts(fields, shape)).Validate();
+            return fields.Unread.Count == 0 ? config : config with { UnknownFields = fields.Unread };
+        }
+        catch (Exception error) when (error is ArgumentException or OverflowException)
+        {
+            throw new CheckpointFormatException($"{file}: {error.Message}", error);
+        }
+    }
+
+    private static void WriteExperts(Utf8JsonWriter json, ModelConfig config)
+    {
+        json.WriteNumber("num_experts", config.Experts);
+        json.WriteNumber("num_experts_per_tok", config.TopK);
+        json.WriteNumber("moe_intermediate_size", config.ExpertWidth);
+        json.WriteNumber("shared_expert_intermediate_size", config.SharedExpertWidth);
+        json.WriteNumber("data_sparsity", config.DataSparsity);
+        json.WriteNumber("null_slots", config.NullSlots);
+        json.WriteString("null_kind", Spell(s_nullKinds, config.NullKind));
+        json.WriteBoolean("shared_null_logit", config.SharedNullLogit);
+        json.WriteString("router", RouterFamily.NameOf(config.Router));
+        json.WriteBoolean("gating_residual", config.GatingResidual);
+        json.WriteString("selection", Spell(s_selections, config.Selection));
+        json.WriteNumber("threshold", config.Threshold);
+        json.WriteString("balance_load", Spell(s_loads, config.BalanceLoad));
+        json.WriteString("score", Spell(s_scores, config.Score));
+        json.WriteString("renormalize", Spell(s_renormalize, config.Renormalize));
+        json.WriteString("selection_bias", Spell(s_biases, config.SelectionBias));
+    }
+
+    /// <summary>A model with experts: their shape, the named router, and the routing fields that differ from it.</summary>
+    private static ModelConfig Experts(JsonFields fields, ModelConfig shape)
+    {
+        string? router = fields.Choice("router", s_routers, null);
+        shape = shape with
+        {
             Experts = fields.Int("num_experts", 1),
             TopK = fields.Int("num_experts_per_tok", 1),
             ExpertWidth = fields.Int("moe_intermediate_size", 1),
@@ -97,23 +128,16 @@ internal static class ModelConfigJson
             SelectionBias = SelectionBias.None,
             DataSparsity = 1,
         };
-        try
-        {
-            ModelConfig config = Routing(fields, router is null ? shape : shape.WithRouter(router)).Validate();
-            long nulls = fields.Integer("null_slots", 0, int.MaxValue, config.NullSlots);
-            Guard.That(
-                nulls == config.NullSlots,
-                $"null_slots is {nulls}, but data_sparsity {config.DataSparsity} with {config.Experts} experts means {config.NullSlots}.");
-            string described = RouterFamily.NameOf(config.Router);
-            Guard.That(
-                router is null || router == described,
-                $"'router' is \"{router}\", but the other routing fields describe \"{described}\"; leave out those that contradict it, or name that router.");
-            return fields.Unread.Count == 0 ? config : config with { UnknownFields = fields.Unread };
-        }
-        catch (Exception error) when (error is ArgumentException or OverflowException)
-        {
-            throw new CheckpointFormatException($"{file}: {error.Message}", error);
-        }
+        ModelConfig config = Routing(fields, router is null ? shape : shape.WithRouter(router)).Validate();
+        long nulls = fields.Integer("null_slots", 0, int.MaxValue, config.NullSlots);
+        Guard.That(
+            nulls == config.NullSlots,
+            $"null_slots is {nulls}, but data_sparsity {config.DataSparsity} with {config.Experts} experts means {config.NullSlots}.");
+        string described = RouterFamily.NameOf(config.Router);
+        Guard.That(
+            router is null || router == described,
+            $"'router' is \"{router}\", but the other routing fields describe \"{described}\"; leave out those that contradict it, or name that router.");
+        return config;
     }
 
     /// <summary>The routing fields over what the named router, or none, starts from.</summary>

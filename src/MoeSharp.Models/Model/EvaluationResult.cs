@@ -1,6 +1,6 @@
 namespace MoeSharp.Models;
 
-/// <summary>What an evaluation measured.</summary>
+/// <summary>What an evaluation measured. Numbers about experts are NaN, and lists of layers empty, for a dense model.</summary>
 /// <param name="BitsPerByte">Mean code length of the predicted bytes.</param>
 /// <param name="Bytes">How many bytes were predicted.</param>
 /// <param name="NullShare">Share of all slots that were null.</param>

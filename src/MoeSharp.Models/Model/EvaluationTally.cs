@@ -3,7 +3,7 @@ namespace MoeSharp.Models;
 /// <summary>Running sums of an evaluation.</summary>
 internal sealed class EvaluationTally(ModelConfig config)
 {
-    private readonly long[] _nullsByLayer = new long[config.Layers];
+    private readonly long[] _nullsByLayer = new long[config.MoeLayers];
     private readonly long[] _nullsByClass = new long[TokenClassifier.ClassCount];
     private readonly long[] _slotsByClass = new long[TokenClassifier.ClassCount];
     private double _nats;
@@ -49,7 +49,7 @@ internal sealed class EvaluationTally(ModelConfig config)
     public EvaluationResult Result()
     {
         double slots = (double)_bytes * config.TopK;
-        double nullShare = _nullsByLayer.Sum() / (slots * config.Layers);
+        double nullShare = _nullsByLayer.Sum() / (slots * config.MoeLayers);
         return new EvaluationResult(
             _nats / _bytes / Math.Log(2),
             _bytes,

@@ -3,7 +3,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Models;
 
-/// <summary>Measures bits per byte and the use of null experts on a text.</summary>
+/// <summary>Measures bits per byte and the use of experts on a text.</summary>
 /// <remarks>
 /// The text is cut into windows of the context length that do not overlap, and each window starts without memory of the one before. So the
 /// first bytes of a window are predicted from little context: the number is an upper bound of what sliding windows would
@@ -27,13 +27,19 @@ public static class Evaluator
         return Run(model, tape, validation, batch, maxBytes, cancellationToken);
     }
 
-    /// <summary>Share of null slots of every byte of a text, mean over layers.</summary>
+    /// <summary>Share of null slots of every byte of a text, mean over layers; NaN everywhere for a dense model.</summary>
     /// <param name="model">A byte-level model.</param>
     /// <param name="text">The text; windows as in <see cref="Run(Transformer, ReadOnlySpan{byte}, int, long, CancellationToken)"/>.</param>
     public static double[] NullShares(Transformer model, ReadOnlySpan<byte> text)
     {
         ArgumentNullException.ThrowIfNull(model);
         var shares = new double[text.Length];
+        if (model.Config.IsDense)
+        {
+            Array.Fill(shares, double.NaN);
+            return shares;
+        }
+
         using var tape = new Tape(model.Backend, record: false);
         for (int start = 0; start < text.Length; start += model.Config.ContextLength)
         {

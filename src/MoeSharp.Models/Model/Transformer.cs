@@ -3,7 +3,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Models;
 
-/// <summary>A pre-norm decoder with rotary positions, grouped-query attention and a MoE layer with null experts in every block.</summary>
+/// <summary>A pre-norm decoder with rotary positions, grouped-query attention and, in every block, a MoE layer or a dense SwiGLU layer.</summary>
 /// <remarks>
 /// Weights start as normal values with standard deviation 0.02, projections back into the residual stream with 0.02 / sqrt(2 * layers)
 /// (GPT-2), so that the stream keeps its scale whatever the depth. Initial weights depend on the seed and on names only. Parameter names
@@ -40,7 +40,7 @@ public sealed class Transformer : Module
             Rope = new RopeSpec(config.HeadDim, config.RopeTheta),
             Epsilon = config.RmsNormEpsilon,
         };
-        var moe = new MoeOptions
+        MoeOptions? moe = config.IsDense ? null : new MoeOptions
         {
             Hidden = config.HiddenSize,
             ExpertWidth = config.ExpertWidth,
@@ -51,14 +51,15 @@ public sealed class Transformer : Module
         for (int layer = 0; layer < config.Layers; layer++)
         {
             _blocks.Add(Child(new TransformerBlock(
-                init, $"model.layers.{layer}", attention, moe with { GatingResidual = config.GatingResidual && layer > 0 }, denseWidth: 0, config.RmsNormEpsilon, outputStd)));
+                init, $"model.layers.{layer}", attention, moe is null ? null : moe with { GatingResidual = config.GatingResidual && layer > 0 }, config.DenseWidth, config.RmsNormEpsilon, outputStd)));
         }
 
         _norm = Child(new RmsNorm(init, "model.norm", config.HiddenSize, config.RmsNormEpsilon));
         _head = config.TieEmbeddings
             ? null
             : Child(new Linear(init, "lm_head", config.HiddenSize, config.VocabularySize, InitialDeviation));
-        MoeLayers = [.. _blocks.Select(block => block.Moe!)];
+        MoeLayers = [.. _blocks.Select(block => block.Moe).OfType<MoeLayer>()];
+        DenseLayers = [.. _blocks.Select(block => block.Dense).OfType<SwiGluMlp>()];
     }
 
     /// <summary>Computes every op.</summary>
@@ -67,8 +68,11 @@ public sealed class Transformer : Module
     /// <summary>The shape.</summary>
     public ModelConfig Config { get; }
 
-    /// <summary>The MoE layers in order.</summary>
+    /// <summary>The MoE layers in order; none in a dense model.</summary>
     public IReadOnlyList<MoeLayer> MoeLayers { get; }
+
+    /// <summary>The feed-forward layers of a dense model in order.</summary>
+    public IReadOnlyList<SwiGluMlp> DenseLayers { get; }
 
     /// <summary>Everything a checkpoint of the model holds: parameters, then buffers.</summary>
     public IReadOnlyList<(string Name, Tensor Tensor)> StateTensors =>
@@ -103,16 +107,19 @@ public sealed class Transformer : Module
         Tensor positions = Positions(tape, batch, length, start);
         Variable x = _embedding.Forward(tape, ids);
         var context = new RouterContext { TokenIds = ids, Pass = pass };
-        var layers = new MoeOutput[_blocks.Count];
-        for (int layer = 0; layer < layers.Length; layer++)
+        var layers = new List<MoeOutput>(_blocks.Count);
+        for (int layer = 0; layer < _blocks.Count; layer++)
         {
             BlockOutput block = _blocks[layer].Forward(tape, x, positions, batch, length, caches?[layer], context);
             tape.Release(x);
             x = block.Output;
-            layers[layer] = block.Moe!;
-            Release(tape, context.PreviousLogits);
-            context = context with { PreviousLogits = Config.GatingResidual ? layers[layer].Logits : null };
-            Release(tape, Config.GatingResidual ? null : layers[layer].Logits);
+            if (block.Moe is { } moe)
+            {
+                layers.Add(moe);
+                Release(tape, context.PreviousLogits);
+                context = context with { PreviousLogits = Config.GatingResidual ? moe.Logits : null };
+                Release(tape, Config.GatingResidual ? null : moe.Logits);
+            }
         }
 
         Release(tape, context.PreviousLogits);
@@ -130,15 +137,20 @@ public sealed class Transformer : Module
         }
     }
 
-    private static Variable Mean(Tape tape, MoeOutput[] layers, Func<MoeOutput, Variable> part)
+    private static Variable? Mean(Tape tape, List<MoeOutput> layers, Func<MoeOutput, Variable> part)
     {
+        if (layers.Count == 0)
+        {
+            return null;
+        }
+
         Variable sum = part(layers[0]);
-        for (int layer = 1; layer < layers.Length; layer++)
+        for (int layer = 1; layer < layers.Count; layer++)
         {
             sum = tape.Add(sum, part(layers[layer]));
         }
 
-        return tape.Scale(sum, 1.0 / layers.Length);
+        return tape.Scale(sum, 1.0 / layers.Count);
     }
 
     private Tensor Positions(Tape tape, int batch, int length, int start)

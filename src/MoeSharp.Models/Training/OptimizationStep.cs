@@ -5,9 +5,9 @@ namespace MoeSharp.Models;
 
 /// <summary>One optimizer step: micro-batches forward and backward, the controllers, the update. Allocates no tensors after the first.</summary>
 /// <remarks>
-/// loss = cross-entropy + balance weight * balance loss + z weight * z-loss, averaged over micro-batches. The balance loss counts loads over the
-/// whole step (<see cref="GlobalBalance"/>) or per micro-batch, as the options say. The controllers move once per step, by the routing of
-/// all micro-batches together.
+/// loss = cross-entropy + balance weight * balance loss + z weight * z-loss (a dense model: cross-entropy alone), averaged over micro-batches. The
+/// balance loss counts loads over the whole step (<see cref="GlobalBalance"/>) or per micro-batch, as the options say. The controllers move once per
+/// step, by the routing of all micro-batches together.
 /// </remarks>
 internal sealed class OptimizationStep : IDisposable
 {
@@ -128,8 +128,18 @@ internal sealed class OptimizationStep : IDisposable
         }
 
         _meter.Add(nats, output.Layers);
+        _tape.Backward(Loss(entropy, output), 1.0 / _options.AccumulationSteps);
+    }
+
+    private Variable Loss(Variable entropy, TransformerOutput output)
+    {
+        if (output.BalanceLoss is null || output.ZLoss is null)
+        {
+            return entropy;
+        }
+
         Variable balance = _tape.Scale(output.BalanceLoss, _options.BalanceWeight);
         Variable z = _tape.Scale(output.ZLoss, _options.ZLossWeight);
-        _tape.Backward(_tape.Add(entropy, _tape.Add(balance, z)), 1.0 / _options.AccumulationSteps);
+        return _tape.Add(entropy, _tape.Add(balance, z));
     }
 }

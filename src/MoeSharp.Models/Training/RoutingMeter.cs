@@ -11,9 +11,9 @@ internal sealed class RoutingMeter
     public RoutingMeter(ModelConfig config)
     {
         _experts = config.Experts;
-        int columns = config.Router.Columns;
+        int columns = config.IsDense ? 0 : config.Router.Columns;
         _buffer = new int[columns];
-        Counts = [.. Enumerable.Range(0, config.Layers).Select(_ => new long[columns])];
+        Counts = [.. Enumerable.Range(0, config.MoeLayers).Select(_ => new long[columns])];
     }
 
     /// <summary>Slots per logit column, per layer; the first are the real experts.</summary>
@@ -78,8 +78,8 @@ internal sealed class RoutingMeter
         return all == 0 ? 1 : (double)Counts[layer].AsSpan(0, _experts).ToArray().Sum() / all;
     }
 
-    /// <summary>Share of null slots, mean over layers.</summary>
-    public double MeanNullShare() => Enumerable.Range(0, Counts.Length).Average(NullShare);
+    /// <summary>Share of null slots, mean over layers; NaN without layers.</summary>
+    public double MeanNullShare() => MeanOverLayers(NullShare);
 
     /// <summary>Share of a layer's real slots that each expert got; zeros when there were none.</summary>
     public double[] ExpertLoad(int layer)
@@ -89,6 +89,8 @@ internal sealed class RoutingMeter
         return Array.ConvertAll(real, count => count / all);
     }
 
-    /// <summary>Largest expert load over the mean, mean over layers; 1 is even, 0 when every slot was null.</summary>
-    public double LoadBalance() => Enumerable.Range(0, Counts.Length).Average(layer => ExpertLoad(layer).Max() * _experts);
+    /// <summary>Largest expert load over the mean, mean over layers; 1 is even, 0 when every slot was null, NaN without layers.</summary>
+    public double LoadBalance() => MeanOverLayers(layer => ExpertLoad(layer).Max() * _experts);
+
+    private double MeanOverLayers(Func<int, double> value) => Counts.Length == 0 ? double.NaN : Enumerable.Range(0, Counts.Length).Average(value);
 }

@@ -5,7 +5,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Models;
 
-/// <summary>Trains a byte-level transformer with null experts and keeps everything about the run in one folder.</summary>
+/// <summary>Trains a byte-level transformer and keeps everything about the run in one folder.</summary>
 /// <remarks>
 /// <para>Deterministic: the same options, data and backend give the same files bit for bit (times in the metrics aside), on any number
 /// of threads, and also when the run was cancelled or killed any number of times and resumed: batches are functions of (seed, step), and a
@@ -253,7 +253,7 @@ public sealed class Trainer : IDisposable
         double seconds = _training.Elapsed.TotalSeconds;
         double stepsPerSecond = (_sessionSteps - _loggedSteps) / Math.Max(seconds - _loggedSeconds, 1e-9);
         (_loggedSeconds, _loggedSteps) = (seconds, _sessionSteps);
-        int[] layers = [.. Enumerable.Range(0, Options.Model.Layers)];
+        int[] layers = [.. Enumerable.Range(0, Options.Model.MoeLayers)];
         var metrics = new TrainMetrics(
             Step,
             _meter.BitsPerByte,

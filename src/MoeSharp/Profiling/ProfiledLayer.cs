@@ -2,7 +2,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Profiling;
 
-/// <summary>One MoE layer's tensors on any backend, with a routing drawn at random.</summary>
+/// <summary>One MoE layer's tensors on any backend, with a routing that is given or drawn at random.</summary>
 /// <remarks>All buffers exist before the first measurement: what is timed allocates nothing. Weights and activations are random: a device that multiplies zeros draws less power and clocks higher than it would in training.</remarks>
 public sealed class ProfiledLayer : IDisposable
 {
@@ -16,11 +16,15 @@ public sealed class ProfiledLayer : IDisposable
     /// <summary>Allocates and fills everything, and dispatches once.</summary>
     /// <param name="backend">Computes; borrowed.</param>
     /// <param name="shape">The layer.</param>
+    /// <param name="ids">Expert ids [T, K], negative for a slot without a row; drawn as the shape says when null.</param>
+    /// <exception cref="ArgumentException">The shape is not valid, or there are not T * K ids.</exception>
     /// <exception cref="OutOfMemoryException">The device is too small for the layer.</exception>
-    public ProfiledLayer(Backend backend, ProfileShape shape)
+    public ProfiledLayer(Backend backend, ProfileShape shape, int[]? ids = null)
     {
         ArgumentNullException.ThrowIfNull(backend);
         Shape = shape.Validate();
+        ids ??= RoutingDraw.Ids(shape);
+        Guard.That(ids.Length == (long)shape.Tokens * shape.TopK, $"A routing of {shape.Tokens} tokens with {shape.TopK} slots has that many ids, got {ids.Length}.");
         _backend = backend;
         var random = new CounterRandom(1, 0);
         for (int i = 0; i < _block.Length; i++)
@@ -55,7 +59,6 @@ public sealed class ProfiledLayer : IDisposable
         DWeights = Wide(t, k);
         DW1 = Wide(e, 2 * n, d);
         DW2 = Wide(e, d, n);
-        int[] ids = RoutingDraw.Ids(shape);
         Ids.CopyFrom<int>(ids);
         Rows = ids.Count(id => id >= 0);
         _realTokens = ids.Chunk(shape.TopK).Count(slots => slots.Any(id => id >= 0));

@@ -47,6 +47,23 @@ public sealed class ModelConfigTests
     }
 
     [Fact]
+    public void FromJson_DenseModel_IsWhatWasWritten()
+    {
+        ModelConfig config = s_tiny with { DenseWidth = 48, Experts = 0, ExpertWidth = 0, TopK = 0 };
+        JsonObject json = JsonNode.Parse(config.ToJson())!.AsObject();
+        Assert.Equal(48, (int)json["intermediate_size"]!);
+        Assert.DoesNotContain("num_experts", json.Select(field => field.Key));
+        Assert.Equal(config, ModelConfig.FromJson(config.ToJson(), "config.json"));
+        Assert.Equal((true, 0, 0), (config.IsDense, config.MoeLayers, config.NullSlots));
+        Assert.Equal("A dense model has no router.", Assert.Throws<InvalidOperationException>(() => config.Router).Message);
+    }
+
+    [Fact]
+    public void Validate_DenseWidthBesideExperts_IsRefused() => Assert.Equal(
+        "A dense model has no experts: set Experts, ExpertWidth, TopK and SharedExpertWidth to 0, got 4, 16, 2 and 0, or DenseWidth, which is 48.",
+        Assert.Throws<ArgumentException>(() => (s_tiny with { DenseWidth = 48 }).Validate()).Message);
+
+    [Fact]
     public void FromJson_IgnoresAndListsUnknownFields()
     {
         string json = Edit("dropout", 0.1);

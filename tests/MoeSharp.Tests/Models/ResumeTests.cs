@@ -26,6 +26,17 @@ public sealed class ResumeTests : IDisposable
         Same(whole, options.RunFolder);
     }
 
+    [Fact]
+    public void Resume_OfADenseModel_EqualsAnUninterruptedRun()
+    {
+        TrainOptions options = _run.Options("whole");
+        options = options with { Model = options.Model with { DenseWidth = 48, Experts = 0, ExpertWidth = 0, TopK = 0 } };
+        string killed = _run.CopyAt(options, 8, "killed");
+        TrainingRun.Resume(killed);
+        Same(options.RunFolder, killed);
+        Assert.All(RunMetrics.Read(RunFolder.MetricsPath(killed)).Train, line => Assert.Equal(double.NaN, line.MeanNullShare));
+    }
+
     [Theory]
     [InlineData(4)]
     [InlineData(8)]

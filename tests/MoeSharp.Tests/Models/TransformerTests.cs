@@ -36,6 +36,22 @@ public sealed class TransformerTests : IDisposable
     }
 
     [Fact]
+    public void DenseModel_HasNoRouter()
+    {
+        ModelConfig config = s_config with { DenseWidth = 48, Experts = 0, ExpertWidth = 0, TopK = 0 };
+        using Transformer model = Sharp(config);
+        Assert.Equal(model.Parameters.Sum(parameter => parameter.Value.ElementCount), config.ParameterCount);
+        Assert.Equal(config.ParameterCount, config.ActiveParameterCount);
+        Assert.Contains("model.layers.1.mlp.gate_up_proj.weight", model.StateTensors.Select(item => item.Name));
+        Assert.Equal((0, 2), (model.MoeLayers.Count, model.DenseLayers.Count));
+        EvaluationResult result = Evaluator.Run(model, Encoding.UTF8.GetBytes(Samples.Program(3)), 2, long.MaxValue, Token);
+        Assert.InRange(result.BitsPerByte, 1, 20);
+        Assert.Equal((double.NaN, double.NaN), (result.NullShare, result.RealExpertsPerToken));
+        Assert.Empty(result.NullShareByLayer);
+        Assert.All(Evaluator.NullShares(model, "abc"u8), share => Assert.Equal(double.NaN, share));
+    }
+
+    [Fact]
     public void Parameters_HaveTheNamesOfLlamaCheckpoints()
     {
         string[] names = [.. _model.StateTensors.Select(item => item.Name)];

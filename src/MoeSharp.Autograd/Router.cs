@@ -32,7 +32,7 @@ public abstract class Router : Module
     }
 
     /// <summary>The rules of the gate: what <see cref="GateNode.Result"/> is shaped by.</summary>
-    public RouterSpec Spec { get; }
+    public RouterSpec Spec { get; private set; }
 
     /// <summary>[C], takes part in the choice only; zeros at the start; null unless the spec asks for it. Saved, not trained.</summary>
     public Tensor? SelectionBias { get; }
@@ -57,6 +57,14 @@ public abstract class Router : Module
             RouterKind.Linear => new LinearRouter(init, name, options),
             _ => throw new ArgumentOutOfRangeException(nameof(options), options.Router.Kind, "There is no such kind of router."),
         };
+    }
+
+    /// <summary>Replaces the probability mass of a threshold router, from the next pass on: annealing, or less work at inference.</summary>
+    /// <exception cref="ArgumentException">This is no threshold router, or the mass is not in (0, 1].</exception>
+    public void SetThreshold(double threshold)
+    {
+        Guard.That(Spec.Selection == Selection.Threshold, $"Only a threshold router has a threshold; this one takes Selection.{Spec.Selection}.");
+        Spec = (Spec with { Threshold = threshold }).Validate();
     }
 
     /// <summary>[T, d] to ids and weights, on the tape.</summary>

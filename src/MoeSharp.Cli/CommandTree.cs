@@ -35,6 +35,7 @@ internal static class CommandTree
             TrainCommand.Create(host),
             GenerateCommand.Create(host),
             EvalCommand.Create(host),
+            ConvertCommand.Create(host),
             InspectCommand.Create(host),
             ExperimentCommand.Create(host),
             ProfileCommand.Create(host),

@@ -19,15 +19,17 @@ internal static class EvalCommand
             Description = "Text files, folders or globs to measure on, all of it; may be repeated. Without it: the validation part of the run's own text.",
             HelpName = "PATH",
         };
+        Option<double?> threshold = Options.Threshold();
         var device = new DeviceOptionSet();
         var command = new CliCommand(
             Name,
             "Measure a model on text: bits per byte, and which tokens use null experts.",
             "moe eval --model runs/docs",
             "moe eval --model runs/docs --data other.txt",
+            "moe eval --model runs/docs --threshold 0.7",
             "moe eval --model runs/docs --data notes --format json")
         {
-            model, data,
+            model, data, threshold,
         };
         device.AddTo(command, withType: true);
         command.SetAction(host.Action((parse, context) =>
@@ -35,12 +37,12 @@ internal static class EvalCommand
             string folder = parse.GetValue(model)!;
             string[] paths = parse.GetValue(data) ?? [];
             using Engine engine = device.Create(parse, context);
-            using Transformer transformer = RunFolder.Load(folder, engine.Backend);
+            using Transformer transformer = RunFolder.Load(folder, engine.Backend, parse.GetValue(threshold));
             byte[] text = paths.Length == 0 ? OwnValidation(folder) : WholeText(paths);
             EvaluationResult result = Evaluator.Run(transformer, text, Windows, cancellationToken: context.Stop);
             if (context.Json)
             {
-                WriteJson(context, folder, paths, result, engine.Report);
+                WriteJson(context, folder, paths, transformer.Config, result, engine.Report);
             }
             else
             {
@@ -75,8 +77,9 @@ internal static class EvalCommand
     {
         (string, string)[] routing = config.IsDense ? [] :
         [
-            ("null slots", $"{SvgChart.Percent(result.NullShare, 1)} measured, {SvgChart.Percent(ReportSource.NullTarget(config) ?? 0, 1)} configured"),
+            ReportSource.NullSlots(config, result.NullShare),
             ("real experts per token", $"{TextReport.Fixed(result.RealExpertsPerToken, 2)} of {config.TopK} slots"),
+            ("expert width per token", $"{TextReport.Fixed(result.RealExpertsPerToken * config.ExpertWidth, 0)} of {config.Experts * config.ExpertWidth}"),
         ];
         TextReport.Pairs(
             context.Output,
@@ -98,12 +101,13 @@ internal static class EvalCommand
             [.. result.NullShareByLayer.Select((share, layer) => new[] { TextReport.Count(layer), SvgChart.Percent(share, 1) })]);
     }
 
-    private static void WriteJson(CommandContext context, string folder, string[] paths, EvaluationResult result, BackendReport backend) =>
+    private static void WriteJson(CommandContext context, string folder, string[] paths, ModelConfig config, EvaluationResult result, BackendReport backend) =>
         JsonReport.Write(context.Output, Name, json =>
         {
             json.WriteString("model", folder);
             json.Texts("data", paths);
             json.WriteString("part", paths.Length == 0 ? "validation" : "all");
+            json.Number("threshold", ReportSource.Threshold(config) ?? double.NaN);
             json.Number("bits_per_byte", result.BitsPerByte);
             json.WriteNumber("bytes", result.Bytes);
             json.Number("null_share", result.NullShare);

@@ -19,6 +19,7 @@ internal static class GenerateCommand
         Option<double?> topP = Options.Number("--top-p", "Probability mass of the bytes that are considered [default: 0.95].", 0.0, 1.0, aboveLow: true);
         Option<ulong?> seed = Options.Number("--seed", "Seed; equal seeds give equal text [default: 0].", 0UL, ulong.MaxValue);
         Option<int?> length = Options.Number("--max-tokens", "Bytes to generate [default: 256].", 0, int.MaxValue);
+        Option<double?> threshold = Options.Threshold();
         var device = new DeviceOptionSet();
         var command = new CliCommand(
             Name,
@@ -27,7 +28,7 @@ internal static class GenerateCommand
             "moe generate --model runs/docs --temperature 0 --max-tokens 1000 > text.txt",
             "moe generate --model runs/docs --prompt \"public class\" --seed 7 --format json")
         {
-            model, prompt, temperature, topP, seed, length,
+            model, prompt, temperature, topP, seed, length, threshold,
         };
         device.AddTo(command, withType: true);
         command.SetAction(host.Action(async (parse, context) =>
@@ -41,12 +42,12 @@ internal static class GenerateCommand
                 MaxTokens = parse.GetValue(length) ?? defaults.MaxTokens,
             };
             using Engine engine = device.Create(parse, context);
-            using Transformer transformer = RunFolder.Load(parse.GetValue(model)!, engine.Backend);
+            using Transformer transformer = RunFolder.Load(parse.GetValue(model)!, engine.Backend, parse.GetValue(threshold));
             string text = parse.GetValue(prompt) ?? string.Empty;
             string continuation = await StreamAsync(context, new Generator(transformer), text, options).ConfigureAwait(false);
             if (context.Json)
             {
-                WriteJson(context, parse.GetValue(model)!, text, continuation, options, engine.Report);
+                WriteJson(context, parse.GetValue(model)!, text, continuation, options, transformer.Config, engine.Report);
             }
 
             return 0;
@@ -91,7 +92,7 @@ internal static class GenerateCommand
     }
 
     private static void WriteJson(
-        CommandContext context, string folder, string prompt, string text, GenerateOptions options, BackendReport backend) =>
+        CommandContext context, string folder, string prompt, string text, GenerateOptions options, ModelConfig config, BackendReport backend) =>
         JsonReport.Write(context.Output, Name, json =>
         {
             json.WriteString("model", folder);
@@ -101,6 +102,7 @@ internal static class GenerateCommand
             json.Number("top_p", options.TopP);
             json.WriteString("seed", options.Seed.ToString(CultureInfo.InvariantCulture));
             json.WriteNumber("max_tokens", options.MaxTokens);
+            json.Number("threshold", ReportSource.Threshold(config) ?? double.NaN);
             json.Backend(backend);
         });
 }

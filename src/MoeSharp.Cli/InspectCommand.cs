@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using MoeSharp.Core;
 using MoeSharp.Models;
 
@@ -126,6 +127,7 @@ internal static class InspectCommand
         ("experts", $"{config.Experts} real, {config.NullSlots} null ({JsonReport.Snake(config.NullKind.ToString())})"),
         ("slots per token", $"{config.TopK}, of which {TextReport.Fixed(config.TopK * config.DataSparsity, 2)} do real work at data sparsity {config.DataSparsity}"),
         ("router", RouterFamily.NameOf(config.Router) + (config.Router.IsCausal ? string.Empty : ", not causal: cannot generate")),
+        ("threshold, weight scale", $"{ReportSource.Threshold(config)?.ToString(CultureInfo.InvariantCulture) ?? "-"}, {config.RoutedScale.ToString(CultureInfo.InvariantCulture)}"),
         ("score, renormalize", $"{JsonReport.Snake(config.Score.ToString())}, {JsonReport.Snake(config.Renormalize.ToString())}"),
         ("selection bias", JsonReport.Snake(config.SelectionBias.ToString())));
 

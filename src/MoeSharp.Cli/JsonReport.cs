@@ -119,6 +119,8 @@ internal static class JsonReport
         json.WriteString("null_kind", Snake(config.NullKind.ToString()));
         json.WriteBoolean("shared_null_logit", config.SharedNullLogit);
         json.WriteString("score", Snake(config.Score.ToString()));
+        json.Number("threshold", ReportSource.Threshold(config) ?? double.NaN);
+        json.WriteNumber("routed_scaling_factor", config.RoutedScale);
         json.WriteString("renormalize", Snake(config.Renormalize.ToString()));
         json.WriteString("selection_bias", Snake(config.SelectionBias.ToString()));
         json.WriteEndObject();

@@ -72,6 +72,10 @@ internal static class Options
         Required = required,
     };
 
+    /// <summary><c>--threshold</c> of a model that was trained with another one; null when it is not given.</summary>
+    public static Option<double?> Threshold() => Number(
+        "--threshold", "Probability mass that the threshold router collects, instead of the one it was trained with: lower is cheaper.", 0.0, 1.0, aboveLow: true);
+
     /// <summary><c>--dtype</c>; null when it is not given.</summary>
     public static Option<string> FloatType() =>
         Choice("--dtype", "Type of weights and activations; with bf16, sums and master weights stay in fp32 [default: fp32].", ["fp32", "bf16"]);

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text;
+using MoeSharp.Core;
 using MoeSharp.Models;
 
 namespace MoeSharp.Cli;
@@ -46,6 +47,14 @@ internal static class ReportSource
     /// <summary>Configured share of null slots; null for a model without them.</summary>
     /// <remarks>The rounded number of copies decides, because that is the pool the router has.</remarks>
     public static double? NullTarget(ModelConfig config) => config.NullSlots == 0 ? null : 1 - config.DataSparsity;
+
+    /// <summary>Probability mass of a threshold router; null for any other.</summary>
+    public static double? Threshold(ModelConfig config) => !config.IsDense && config.Selection == Selection.Threshold ? config.Threshold : null;
+
+    /// <summary>Line about slots that cost nothing: null ones and, where a router need not fill all, empty ones.</summary>
+    public static (string Name, string Value) NullSlots(ModelConfig config, double measured) => Threshold(config) is double threshold
+        ? ("null or empty slots", $"{SvgChart.Percent(measured, 1)} measured, at threshold {threshold.ToString(CultureInfo.InvariantCulture)}")
+        : ("null slots", $"{SvgChart.Percent(measured, 1)} measured, {SvgChart.Percent(NullTarget(config) ?? 0, 1)} configured");
 
     /// <summary>Model and yardsticks in order of bits per byte; empty without yardsticks.</summary>
     public static IReadOnlyList<ReportYardstick> Compare(IReadOnlyList<YardstickRow> rows, double model) => rows.Count == 0
@@ -105,6 +114,11 @@ internal static class ReportSource
     {
         ModelConfig config = options.Model;
         string Number(double value) => value.ToString("0.######", CultureInfo.InvariantCulture);
+        (string, string)[] initial = options.InitialModel.Length == 0 ? [] : [("initial model", options.InitialModel)];
+        (string, string)[] annealing = Threshold(config) is not double threshold ? [] :
+        [
+            ("threshold", Number(threshold) + (options.ThresholdSteps > 0 ? $", rising from {Number(options.ThresholdStart)} over {options.ThresholdSteps} steps" : string.Empty)),
+        ];
         (string, string)[] layers = config.IsDense ? [("dense feed-forward width", Number(config.DenseWidth))] :
         [
             ("experts", $"{config.Experts} of width {config.ExpertWidth}"),
@@ -127,6 +141,8 @@ internal static class ReportSource
             ("weight decay, clip norm", $"{Number(options.WeightDecay)}, {Number(options.ClipNorm)}"),
             ("balance, z-loss weight", $"{Number(options.BalanceWeight)}, {Number(options.ZLossWeight)}"),
             ("null controller rate", Number(options.NullControllerRate)),
+            .. annealing,
+            .. initial,
             ("seed", options.Seed.ToString(CultureInfo.InvariantCulture)),
             ("device", options.Device),
             ("data", string.Join(", ", options.Data)),

@@ -19,6 +19,8 @@ internal static class TrainCommand
             HelpName = "PATH",
         };
         Option<string> output = Options.Text("--out", "Run folder to make [default: runs/<UTC time>].", "FOLDER");
+        Option<string> initial = Options.Text(
+            "--init", "Begin a new run with the model in this folder, and with the settings and data of its run where the command names none.", "RUN");
         Option<string> resume = Options.Text("--resume", "Go on with the run in this folder from its last checkpoint.", "RUN");
         var device = new DeviceOptionSet();
         var settings = new TrainOptionSet();
@@ -29,9 +31,10 @@ internal static class TrainCommand
             "moe train --data docs --data 'src/**/*.cs' --preset medium --out runs/docs",
             "moe train --data book.txt --experts 16 --top-k 8 --rho 0.25 --steps 2000",
             "moe train --data src --dense 512",
+            "moe train --init runs/split --steps 500",
             "moe train --resume runs/docs")
         {
-            data, output, resume,
+            data, output, initial, resume,
         };
         settings.AddTo(command);
         device.AddTo(command);
@@ -40,8 +43,8 @@ internal static class TrainCommand
             string[] paths = parse.GetValue(data) ?? [];
             string? folder = parse.GetValue(resume);
             TrainOptions? options = folder is null
-                ? NewRun(parse, settings, parse.GetValue(output), paths)
-                : Resumed(parse, settings, parse.GetValue(output));
+                ? NewRun(parse, settings, parse.GetValue(output), paths, parse.GetValue(initial))
+                : Resumed(parse, settings, parse.GetValue(output), parse.GetValue(initial));
             DType floatType = (options ?? RunFolder.LoadOptions(folder!)).FloatType;
             using Engine engine = device.Create(parse, context, floatType);
             using Trainer trainer = options is null
@@ -52,20 +55,34 @@ internal static class TrainCommand
         return command;
     }
 
-    private static TrainOptions NewRun(ParseResult parse, TrainOptionSet settings, string? folder, string[] paths)
+    /// <summary>A command line of this command to copy.</summary>
+    public static string Line(string option, string folder) => $"moe train {option} {Quote(folder)}";
+
+    private static TrainOptions NewRun(ParseResult parse, TrainOptionSet settings, string? folder, string[] paths, string? initial)
     {
-        if (paths.Length == 0)
+        TrainOptions? start = initial is null ? null : Initial(initial);
+        IReadOnlyList<string> data = paths.Length == 0 && start is not null ? start.Data : paths;
+        if (data.Count == 0)
         {
             throw new UsageException("train needs text: give --data PATH (files, folders or globs), or --resume RUN.");
         }
 
-        return settings.Build(parse, folder ?? FreshFolder(), paths);
+        return settings.Build(parse, folder ?? FreshFolder(), data, start);
     }
 
-    private static TrainOptions? Resumed(ParseResult parse, TrainOptionSet settings, string? folder)
+    /// <summary>Settings to begin with: those of the run behind a model, else the default preset's, with the shape of the model.</summary>
+    private static TrainOptions Initial(string folder)
+    {
+        ModelConfig model = RunFolder.LoadConfig(folder);
+        TrainOptions settings = File.Exists(RunFolder.TrainPath(folder)) ? RunFolder.LoadOptions(folder) : Presets.Get(Presets.Default);
+        return settings with { Model = model, InitialModel = folder, ThresholdSteps = 0 };
+    }
+
+    private static TrainOptions? Resumed(ParseResult parse, TrainOptionSet settings, string? folder, string? initial)
     {
         settings.RefuseAll(parse);
-        return folder is null ? null : throw new UsageException("--resume writes into the folder of the run; leave out --out.");
+        return folder is null && initial is null ? null
+            : throw new UsageException($"--resume goes on in the folder of the run; leave out {(folder is null ? "--init" : "--out")}.");
     }
 
     private static string FreshFolder()
@@ -132,7 +149,7 @@ internal static class TrainCommand
         double real = metrics.Evaluations.Count > 0 ? metrics.Evaluations[^1].Result.RealExpertsPerToken : double.NaN;
         (string, string)[] routing = config.IsDense ? [] :
         [
-            ("null slots", $"{SvgChart.Percent(result.MeasuredNullShare, 1)} measured, {SvgChart.Percent(ReportSource.NullTarget(config) ?? 0, 1)} configured"),
+            ReportSource.NullSlots(config, result.MeasuredNullShare),
             ("real experts per token", $"{TextReport.Fixed(real, 2)} of {config.TopK} slots"),
         ];
         TextReport.Pairs(
@@ -186,7 +203,7 @@ internal static class TrainCommand
             json.Backend(backend);
         });
 
-    private static string ResumeCommand(string folder) => $"moe train --resume {Quote(folder)}";
+    private static string ResumeCommand(string folder) => Line("--resume", folder);
 
     private static string Quote(string path) =>
         path.All(c => char.IsAsciiLetterOrDigit(c) || "-_./\\:".Contains(c, StringComparison.Ordinal)) ? path : $"\"{path}\"";

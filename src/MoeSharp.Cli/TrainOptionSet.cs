@@ -33,6 +33,13 @@ internal sealed class TrainOptionSet
     private readonly Option<double?> _threshold = Options.Number(
         "--threshold", "Probability mass that a threshold or top-p router collects.", 0.0, 1.0, aboveLow: true);
 
+    private readonly Option<long?> _thresholdSteps = Options.Number(
+        "--threshold-steps", "Steps over which the threshold rises to --threshold, so that the undecided router of the first steps takes few experts; 0 for none.", 0L, long.MaxValue);
+
+    private readonly Option<double?> _thresholdStart = Options.Number(
+        "--threshold-start", "Threshold of the first step when it rises [default: 0.1].", 0.0, 1.0, aboveLow: true);
+
+    private readonly Option<double?> _balance = Options.Number("--balance-weight", "Weight of the loss that balances the experts.", 0.0, 1000.0);
     private readonly Option<bool> _residual = new("--gating-residual") { Description = "Routers add a learnt map of the logits of the layer before (MoE++)." };
 
     private readonly Option<double?> _rho = Options.Number(
@@ -48,10 +55,19 @@ internal sealed class TrainOptionSet
 
     private Option[] All =>
     [
-        _preset, _steps, _batch, _accumulate, _context, _layers, _hidden, _heads, _dense, .. Expert, _learningRate, _seed, _saveEvery, _evalEvery, _dtype,
+        _preset, _steps, _batch, _accumulate, _context, _layers, _hidden, _heads, _dense, .. Expert, .. Schedule, _learningRate, _seed, _saveEvery,
+        _evalEvery, _dtype,
     ];
 
-    private Option[] Expert => [_experts, _expertWidth, _topK, _router, _threshold, _residual, _rho, _nullKind];
+    private Option[] Expert => [_experts, _expertWidth, _router, _residual, _rho, _nullKind, .. Inference];
+
+    /// <summary>Settings of a router that no weight depends on.</summary>
+    private Option[] Inference => [_topK, _threshold];
+
+    private Option[] Schedule => [_thresholdSteps, _thresholdStart, _balance];
+
+    /// <summary>What decides which weights there are.</summary>
+    private Option[] Shape => [_preset, _layers, _hidden, _heads, _dense, .. Expert.Except(Inference)];
 
     /// <summary>Adds the options to a command.</summary>
     public void AddTo(Command command)
@@ -74,19 +90,24 @@ internal sealed class TrainOptionSet
         }
     }
 
-    /// <summary>The preset with the given values in place.</summary>
+    /// <summary>The preset, or the settings of an initial model, with the given values in place.</summary>
     /// <exception cref="UsageException">The values do not fit together.</exception>
-    public TrainOptions Build(ParseResult parse, string folder, IReadOnlyList<string> data)
+    public TrainOptions Build(ParseResult parse, string folder, IReadOnlyList<string> data, TrainOptions? initial)
     {
-        TrainOptions preset = Presets.Get(parse.GetValue(_preset) ?? Presets.Default);
+        if (initial is not null && Given(parse, Shape) is { Length: > 0 } given)
+        {
+            throw new UsageException($"--init brings the model of the run it names; leave out {string.Join(", ", given)}, or --init.");
+        }
+
+        TrainOptions preset = initial ?? Presets.Get(parse.GetValue(_preset) ?? Presets.Default);
         long steps = parse.GetValue(_steps) ?? preset.Steps;
         double peak = parse.GetValue(_learningRate) ?? preset.PeakLearningRate;
         var options = preset with
         {
-            Model = Model(parse, preset.Model),
+            Model = initial is null ? Model(parse, preset.Model) : Continued(parse, preset.Model),
             RunFolder = folder,
             Data = data,
-            FloatType = Options.FloatType(parse.GetValue(_dtype)),
+            FloatType = parse.GetValue(_dtype) is string type ? Options.FloatType(type) : preset.FloatType,
             BatchSize = parse.GetValue(_batch) ?? preset.BatchSize,
             AccumulationSteps = parse.GetValue(_accumulate) ?? preset.AccumulationSteps,
             Steps = steps,
@@ -99,12 +120,17 @@ internal sealed class TrainOptionSet
             EvaluateEvery = parse.GetValue(_evalEvery)
                 ?? (steps < preset.Steps ? Math.Clamp(steps / 5, 1, preset.EvaluateEvery) : preset.EvaluateEvery),
             SaveEvery = parse.GetValue(_saveEvery) ?? preset.SaveEvery,
-            Seed = parse.GetValue(_seed) ?? preset.Seed,
+            ThresholdSteps = parse.GetValue(_thresholdSteps) ?? preset.ThresholdSteps,
+            ThresholdStart = parse.GetValue(_thresholdStart) ?? preset.ThresholdStart,
+            BalanceWeight = parse.GetValue(_balance) ?? preset.BalanceWeight,
+
+            // A run that begins with a trained model goes on with text in another order.
+            Seed = parse.GetValue(_seed) ?? (initial is null ? preset.Seed : unchecked(preset.Seed + 1)),
         };
 
         // The controller moves a bias on logits; a router without one leaves its null slots to the balance loss.
         options = options.Model.SelectionBias == SelectionBias.Logit ? options : options with { NullControllerRate = 0 };
-        return Checked(() => Recipe(options).Validate());
+        return Checked(() => (initial is null ? Recipe(options) : options).Validate());
     }
 
     private static string[] Given(ParseResult parse, Option[] options) =>
@@ -137,6 +163,18 @@ internal sealed class TrainOptionSet
             NullKind = parse.GetValue(_nullKind) is string kind ? Enum.Parse<NullKind>(kind, ignoreCase: true) : preset.NullKind,
             GatingResidual = parse.GetValue(_residual),
         });
+    }
+
+    /// <summary>The model of another run, with what no weight depends on.</summary>
+    private ModelConfig Continued(ParseResult parse, ModelConfig model)
+    {
+        if (model.IsDense && Given(parse, Inference) is { Length: > 0 } given)
+        {
+            throw new UsageException($"The initial model is dense; leave out {string.Join(", ", given)}.");
+        }
+
+        model = model with { TopK = parse.GetValue(_topK) ?? model.TopK, ContextLength = parse.GetValue(_context) ?? model.ContextLength };
+        return parse.GetValue(_threshold) is double threshold ? Checked(() => model.WithThreshold(threshold)) : model;
     }
 
     private ModelConfig Dense(ParseResult parse, ModelConfig model, int width)

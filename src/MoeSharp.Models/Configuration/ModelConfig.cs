@@ -72,6 +72,9 @@ public sealed record ModelConfig
     /// <summary>Which chosen slots normalise the combine weights.</summary>
     public Renormalize Renormalize { get; init; } = Renormalize.ChosenExceptZero;
 
+    /// <summary>Factor on every combine weight (routed_scaling_factor of DeepSeek-V3); the number of experts for a model that was split from a dense one.</summary>
+    public double RoutedScale { get; init; } = 1;
+
     /// <summary>Selection-only bias of the router; the null-rate controller of the trainer needs <see cref="SelectionBias.Logit"/>.</summary>
     public SelectionBias SelectionBias { get; init; } = SelectionBias.Logit;
 
@@ -116,6 +119,7 @@ public sealed record ModelConfig
         Nulls = NullSlots == 0 ? [] : [new NullGroup(NullKind, NullSlots)],
         SharedNullLogit = SharedNullLogit,
         Renormalize = Renormalize,
+        Scale = RoutedScale,
         SelectionBias = SelectionBias,
     };
 
@@ -160,6 +164,16 @@ public sealed record ModelConfig
             SelectionBias = spec.SelectionBias,
             DataSparsity = spec.NullSlots == 0 ? 1 : DataSparsity < 1 ? DataSparsity : 0.5,
         };
+    }
+
+    /// <summary>This configuration with another probability mass for its threshold router: fewer experts per token, for less work, without training.</summary>
+    /// <exception cref="ArgumentException">The model has no threshold router, or the mass is not in (0, 1].</exception>
+    public ModelConfig WithThreshold(double threshold)
+    {
+        Guard.That(
+            !IsDense && Selection == Selection.Threshold,
+            $"A threshold of {threshold} needs a model with a threshold router; this one {(IsDense ? "is dense" : $"has the router {RouterFamily.NameOf(Router)}")}.");
+        return (this with { Threshold = threshold }).Validate();
     }
 
     /// <summary>The text of <c>config.json</c>, indented, ending in a line feed.</summary>

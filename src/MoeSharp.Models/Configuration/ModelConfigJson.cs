@@ -111,6 +111,7 @@ internal static class ModelConfigJson
         json.WriteNumber("threshold", config.Threshold);
         json.WriteString("balance_load", Spell(s_loads, config.BalanceLoad));
         json.WriteString("score", Spell(s_scores, config.Score));
+        json.WriteNumber("routed_scaling_factor", config.RoutedScale);
         json.WriteString("renormalize", Spell(s_renormalize, config.Renormalize));
         json.WriteString("selection_bias", Spell(s_biases, config.SelectionBias));
     }
@@ -151,6 +152,7 @@ internal static class ModelConfigJson
         Threshold = fields.Number("threshold", x => x is > 0 and <= 1, "a number in (0, 1]", start.Threshold),
         BalanceLoad = fields.Choice("balance_load", s_loads, start.BalanceLoad),
         Score = fields.Choice("score", s_scores, start.Score),
+        RoutedScale = fields.Number("routed_scaling_factor", _ => true, "a number", start.RoutedScale),
         Renormalize = fields.Choice("renormalize", s_renormalize, start.Renormalize),
         SelectionBias = fields.Choice("selection_bias", s_biases, start.SelectionBias),
     };

@@ -24,6 +24,27 @@ internal static class CorpusIdentity
         AtomicFile.WriteText(RunFolder.TrainPath(options.RunFolder), text);
     }
 
+    /// <summary>Writes the options and the identity of another folder's text, with another model.</summary>
+    public static void Copy(string from, string to, ModelConfig model)
+    {
+        string path = RunFolder.TrainPath(from);
+        TrainOptions options = RunFolder.LoadOptions(from) with { Model = model, ThresholdSteps = 0 };
+        using JsonDocument document = JsonFields.Parse(File.ReadAllText(path), path);
+        bool known = new JsonFields(document.RootElement, path).TryGet("corpus", out JsonElement corpus);
+        AtomicFile.WriteText(RunFolder.TrainPath(to), JsonText.Indented(json =>
+        {
+            json.WriteStartObject();
+            options.WriteFields(json);
+            if (known)
+            {
+                json.WritePropertyName("corpus");
+                corpus.WriteTo(json);
+            }
+
+            json.WriteEndObject();
+        }));
+    }
+
     /// <summary>The SHA-256 of the text that the run began with.</summary>
     /// <exception cref="CheckpointFormatException">It is not there.</exception>
     public static string Read(string folder)

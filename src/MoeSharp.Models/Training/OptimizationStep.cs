@@ -31,7 +31,7 @@ internal sealed class OptimizationStep : IDisposable
         int context = options.Model.ContextLength;
         _sampler = new BatchSampler(train, options.BatchSize, context, options.Seed);
         _tape = new Tape(model.Backend);
-        _meter = new RoutingMeter(options.Model);
+        _meter = new RoutingMeter(options);
         bool controlled = options.NullControllerRate > 0 && options.Model.NullSlots > 0;
         _controller = controlled ? new NullRateController(options.Model.DataSparsity, options.NullControllerRate) : null;
         _loadBias = options.LoadBiasRate > 0 ? new LoadBiasController(options.LoadBiasRate) : null;
@@ -57,6 +57,7 @@ internal sealed class OptimizationStep : IDisposable
     {
         _optimizer.ZeroGradients();
         _meter.Clear();
+        SetThreshold(ThresholdAnnealing.Linear(step, _options.ThresholdSteps, _options.ThresholdStart, _options.Model.Threshold));
         MeasureLoads(step);
         for (int micro = 0; micro < _options.AccumulationSteps; micro++)
         {
@@ -67,6 +68,7 @@ internal sealed class OptimizationStep : IDisposable
         }
 
         _balance?.Leave();
+        SetThreshold(_options.Model.Threshold);
         for (int layer = 0; layer < _model.MoeLayers.Count; layer++)
         {
             _controller?.Update(_model.MoeLayers[layer], _meter.RealShare(layer));
@@ -91,6 +93,15 @@ internal sealed class OptimizationStep : IDisposable
         _tape.Dispose();
         _ids.Dispose();
         _targets.Dispose();
+    }
+
+    /// <summary>Sets the threshold of a step; evaluations, samples and the saved model have that of the options.</summary>
+    private void SetThreshold(double threshold)
+    {
+        for (int layer = 0; _options.ThresholdSteps > 0 && layer < _model.MoeLayers.Count; layer++)
+        {
+            _model.MoeLayers[layer].Router.SetThreshold(threshold);
+        }
     }
 
     /// <summary>The text of a micro-batch; returns its number in the run.</summary>

@@ -7,9 +7,12 @@ internal sealed class RoutingMeter
 {
     private readonly int _experts;
     private readonly int[] _buffer;
+    private readonly double _slots;
 
-    public RoutingMeter(ModelConfig config)
+    public RoutingMeter(TrainOptions options)
     {
+        ModelConfig config = options.Model;
+        _slots = (double)options.BatchSize * config.ContextLength * config.TopK;
         _experts = config.Experts;
         int columns = config.IsDense ? 0 : config.Router.Columns;
         _buffer = new int[columns];
@@ -68,17 +71,17 @@ internal sealed class RoutingMeter
         }
     }
 
-    /// <summary>Share of null slots of a layer; 0 before the first micro-batch.</summary>
-    public double NullShare(int layer) => 1 - RealShare(layer);
+    /// <summary>Share of a layer's slots that cost nothing, null or left empty; 0 before the first micro-batch.</summary>
+    public double NullShare(int layer) => MicroBatches == 0 ? 0 : 1 - (Counts[layer].Take(_experts).Sum() / (MicroBatches * _slots));
 
-    /// <summary>Share of real slots of a layer; 1 before the first micro-batch.</summary>
+    /// <summary>Share of a layer's chosen slots that are real; 1 before the first micro-batch.</summary>
     public double RealShare(int layer)
     {
         long all = Counts[layer].Sum();
         return all == 0 ? 1 : (double)Counts[layer].AsSpan(0, _experts).ToArray().Sum() / all;
     }
 
-    /// <summary>Share of null slots, mean over layers; NaN without layers.</summary>
+    /// <summary>Share of slots that cost nothing, mean over layers; NaN without layers.</summary>
     public double MeanNullShare() => MeanOverLayers(NullShare);
 
     /// <summary>Share of a layer's real slots that each expert got; zeros when there were none.</summary>

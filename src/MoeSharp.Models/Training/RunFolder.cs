@@ -70,16 +70,20 @@ public static class RunFolder
     }
 
     /// <summary>Loads the model of a folder. The caller disposes it.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="backend">Computes every op of the model.</param>
+    /// <param name="threshold">Probability mass of the router instead of that in <c>config.json</c>.</param>
+    /// <exception cref="ArgumentException">A threshold is given but the model has no threshold router, or it is not in (0, 1].</exception>
     /// <exception cref="CheckpointFormatException">A file is missing or broken, or weights and configuration do not fit each other.</exception>
     /// <exception cref="UnsupportedModelException">The architecture is another one.</exception>
-    public static Transformer Load(string folder, Backend backend)
+    public static Transformer Load(string folder, Backend backend, double? threshold = null)
     {
         ModelConfig config = LoadConfig(folder);
+        config = threshold is double mass ? config.WithThreshold(mass) : config;
         var model = new Transformer(backend, config, seed: 0);
         try
         {
-            using SafetensorsFile file = SafetensorsFile.Open(ModelPath(folder));
-            Fill(file, model.StateTensors);
+            Fill(folder, model);
             return model;
         }
         catch
@@ -99,6 +103,60 @@ public static class RunFolder
         Directory.CreateDirectory(folder);
         AtomicFile.WriteText(ConfigPath(folder), model.Config.ToJson());
         WriteModel(folder, model, step);
+    }
+
+    /// <summary>Writes a model that was made from the one in another folder: weights, shape, and the training options and data of that folder.</summary>
+    /// <remarks>
+    /// The new folder appears whole or not at all. It holds no checkpoint: a new run begins with its weights (<see cref="TrainOptions.InitialModel"/>).
+    /// </remarks>
+    /// <param name="folder">Made by this call; may exist when it is empty.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="source">The folder it was made from.</param>
+    /// <exception cref="CheckpointFormatException">The folder is not empty or cannot be written.</exception>
+    public static void SaveDerived(string folder, Transformer model, string source)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        CheckFree(folder);
+        string target = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)), temporary = target + AtomicFile.TemporarySuffix;
+        try
+        {
+            RemoveFolder(temporary);
+            SaveModel(temporary, model, step: 0);
+            if (File.Exists(TrainPath(source)))
+            {
+                CorpusIdentity.Copy(source, temporary, model.Config);
+            }
+
+            RemoveFolder(target);
+            Directory.Move(temporary, target);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointFormatException($"The folder '{folder}' cannot be written: {error.Message}", error);
+        }
+        finally
+        {
+            RemoveFolder(temporary);
+        }
+    }
+
+    /// <summary>Refuses a folder that holds anything of value.</summary>
+    /// <exception cref="CheckpointFormatException">It is a file or not empty.</exception>
+    internal static void CheckFree(string folder)
+    {
+        bool used = File.Exists(folder)
+            || (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any(entry => !IsLeftover(Path.GetFileName(entry))));
+        if (used)
+        {
+            throw new CheckpointFormatException($"The run folder '{folder}' exists and is not empty; resume that run, or choose another folder.");
+        }
+    }
+
+    /// <summary>Fills a model with the weights of a folder; both sides must match completely.</summary>
+    internal static void Fill(string folder, Transformer model)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(ModelPath(folder));
+        Fill(file, model.StateTensors);
     }
 
     /// <summary>Whether a folder holds a run: its files are results, not data to train on.</summary>
@@ -157,6 +215,17 @@ public static class RunFolder
         foreach ((string name, Tensor tensor) in tensors)
         {
             file.CopyInto(name, tensor);
+        }
+    }
+
+    private static bool IsLeftover(string name) =>
+        name == RunLock.FileName || name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
+
+    private static void RemoveFolder(string path)
+    {
+        if (Directory.Exists(path))
+        {
+            Directory.Delete(path, recursive: true);
         }
     }
 

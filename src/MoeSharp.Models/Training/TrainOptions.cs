@@ -69,6 +69,15 @@ public sealed record TrainOptions
     /// <summary>Step of the load bias that balances without a loss (0.001 in arXiv 2408.15664); 0 switches it off. It needs a selection bias.</summary>
     public double LoadBiasRate { get; init; }
 
+    /// <summary>Steps over which a threshold router's mass rises to that of the model (<see cref="ThresholdAnnealing"/>); 0 for none.</summary>
+    public long ThresholdSteps { get; init; }
+
+    /// <summary>Probability mass of the first step when it rises, in (0, 1].</summary>
+    public double ThresholdStart { get; init; } = 0.1;
+
+    /// <summary>Folder whose weights the run begins with; empty for new ones. They are in the first checkpoint, so the folder is not needed afterwards.</summary>
+    public string InitialModel { get; init; } = string.Empty;
+
     /// <summary>Steps between evaluations on a fixed part of the validation text; 0 for none but the last.</summary>
     public long EvaluateEvery { get; init; } = 100;
 
@@ -127,6 +136,9 @@ public sealed record TrainOptions
             ZLossWeight = fields.Number("z_loss_weight", x => x >= 0, "a number >= 0"),
             NullControllerRate = fields.Number("null_controller_rate", x => x >= 0, "a number >= 0"),
             LoadBiasRate = fields.Number("load_bias_rate", x => x >= 0, "a number >= 0", 0),
+            ThresholdSteps = fields.Integer("threshold_steps", 0, long.MaxValue, 0),
+            ThresholdStart = fields.Number("threshold_start", x => x is > 0 and <= 1, "a number in (0, 1]", 0.1),
+            InitialModel = fields.Text("initial_model", string.Empty),
             EvaluateEvery = fields.Integer("evaluate_every", 0, long.MaxValue),
             EvaluationBytes = fields.Integer("evaluation_bytes", 1, long.MaxValue),
             ValidationBytes = fields.Integer("validation_bytes", 1, long.MaxValue),
@@ -176,6 +188,11 @@ public sealed record TrainOptions
         Guard.That(EvaluationBytes >= 1, $"The evaluation bytes are at least 1, got {EvaluationBytes}.");
         Guard.That(ValidationBytes >= 1, $"The validation bytes are at least 1, got {ValidationBytes}.");
         Guard.That(SampleBytes >= 0, $"The sample is at least 0 bytes long, got {SampleBytes}.");
+        Guard.That(ThresholdSteps >= 0, $"The steps of a rising threshold are at least 0, got {ThresholdSteps}.");
+        Guard.That(ThresholdStart is > 0 and <= 1, $"The threshold of the first step is in (0, 1], got {ThresholdStart}.");
+        Guard.That(
+            ThresholdSteps == 0 || (!Model.IsDense && Model.Selection == Selection.Threshold && ThresholdStart <= Model.Threshold),
+            $"A threshold that rises from {ThresholdStart} over {ThresholdSteps} steps needs a threshold router with at least that mass; set the steps to 0, or Selection.Threshold, got {(Model.IsDense ? "a dense model" : $"Selection.{Model.Selection} and {Model.Threshold}")}.");
         NotNegative(PeakLearningRate, "peak learning rate");
         NotNegative(FloorLearningRate, "floor learning rate");
         NotNegative(WeightDecay, "weight decay");
@@ -222,6 +239,9 @@ public sealed record TrainOptions
         json.WriteNumber("z_loss_weight", ZLossWeight);
         json.WriteNumber("null_controller_rate", NullControllerRate);
         json.WriteNumber("load_bias_rate", LoadBiasRate);
+        json.WriteNumber("threshold_steps", ThresholdSteps);
+        json.WriteNumber("threshold_start", ThresholdStart);
+        json.WriteString("initial_model", InitialModel);
         json.WriteNumber("evaluate_every", EvaluateEvery);
         json.WriteNumber("evaluation_bytes", EvaluationBytes);
         json.WriteNumber("validation_bytes", ValidationBytes);

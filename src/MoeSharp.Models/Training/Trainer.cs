@@ -40,7 +40,7 @@ public sealed class Trainer : IDisposable
         _log = log;
         _optimizer = new AdamW(
             backend, model.Parameters, new AdamWOptions { WeightDecay = options.WeightDecay, ClipNorm = options.ClipNorm });
-        _meter = new RoutingMeter(options.Model);
+        _meter = new RoutingMeter(options);
         _step = new OptimizationStep(options, model, _optimizer, corpus.Train);
         _inference = new Tape(backend, record: false);
     }
@@ -64,17 +64,18 @@ public sealed class Trainer : IDisposable
     /// <param name="options">The run.</param>
     /// <exception cref="ArgumentException">An option is out of range.</exception>
     /// <exception cref="DataException">The data cannot be used.</exception>
-    /// <exception cref="CheckpointFormatException">The folder is not empty or cannot be written.</exception>
+    /// <exception cref="CheckpointFormatException">The folder is not empty or cannot be written, or the initial model is broken or of another shape.</exception>
     public static Trainer Start(Backend backend, TrainOptions options)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentNullException.ThrowIfNull(options);
         Guard.That(!string.IsNullOrWhiteSpace(options.RunFolder), "A run needs a folder: set TrainOptions.RunFolder.");
-        CheckFree(options.RunFolder);
+        RunFolder.CheckFree(options.RunFolder);
         CorpusResult corpus = LoadCorpus(options.Validate());
 
         // Full paths, so that the run can be resumed from another working directory.
-        options = options with { Data = [.. options.Data.Select(Path.GetFullPath)] };
+        string initial = options.InitialModel.Length == 0 ? string.Empty : Path.GetFullPath(options.InitialModel);
+        options = options with { Data = [.. options.Data.Select(Path.GetFullPath)], InitialModel = initial };
         return Open(backend, options, corpus, isNew: true);
     }
 
@@ -88,6 +89,12 @@ public sealed class Trainer : IDisposable
     {
         ArgumentNullException.ThrowIfNull(backend);
         TrainOptions options = RunFolder.LoadOptions(runFolder);
+        if (File.Exists(RunFolder.ModelPath(runFolder)) && !File.Exists(RunFolder.OptimizerPath(runFolder)))
+        {
+            throw new CheckpointFormatException(
+                $"The folder '{runFolder}' holds a model without a checkpoint, so there is no run to go on with; begin one from its weights: moe train --init {runFolder}");
+        }
+
         options = data is null ? options : options with { Data = data };
         CorpusResult corpus = LoadCorpus(options);
         string expected = CorpusIdentity.Read(runFolder);
@@ -153,19 +160,6 @@ public sealed class Trainer : IDisposable
     private static CorpusResult LoadCorpus(TrainOptions options) =>
         TextCorpus.Load(options.Data, options.Model.ContextLength + 1L, options.ValidationBytes);
 
-    private static void CheckFree(string folder)
-    {
-        bool used = File.Exists(folder)
-            || (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any(entry => !IsLeftover(Path.GetFileName(entry))));
-        if (used)
-        {
-            throw new CheckpointFormatException($"The run folder '{folder}' exists and is not empty; resume that run, or choose another folder.");
-        }
-    }
-
-    private static bool IsLeftover(string name) =>
-        name == RunLock.FileName || name.EndsWith(AtomicFile.TemporarySuffix, StringComparison.Ordinal);
-
     private static Trainer Open(Backend backend, TrainOptions options, CorpusResult corpus, bool isNew)
     {
         string folder = options.RunFolder;
@@ -175,6 +169,12 @@ public sealed class Trainer : IDisposable
         Trainer? trainer = null;
         try
         {
+            // Before anything is written, and before the optimizer takes its copies. A checkpoint holds the weights of its step.
+            if (options.InitialModel.Length > 0 && !File.Exists(RunFolder.OptimizerPath(folder)))
+            {
+                RunFolder.Fill(options.InitialModel, model);
+            }
+
             Directory.CreateDirectory(folder);
             runLock = RunLock.Take(folder);
             AtomicFile.CleanUp(folder);
@@ -216,6 +216,10 @@ public sealed class Trainer : IDisposable
             Step = state.Step;
             _savedStep = state.Step;
             _secondsBefore = state.Seconds;
+        }
+        else if (Options.InitialModel.Length > 0)
+        {
+            SaveIfBehind();
         }
 
         _log.CutAfter(Step);

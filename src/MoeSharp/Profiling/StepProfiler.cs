@@ -114,7 +114,7 @@ public sealed class StepProfiler
             _model = new Transformer(backend, options.Model, options.Seed);
             _optimizer = new AdamW(backend, _model.Parameters, new AdamWOptions { WeightDecay = options.WeightDecay, ClipNorm = options.ClipNorm });
             _step = new OptimizationStep(options, _model, _optimizer, text);
-            _meter = new RoutingMeter(options.Model);
+            _meter = new RoutingMeter(options);
         }
 
         /// <summary>Share of real slots in the last step.</summary>

@@ -55,7 +55,7 @@ public sealed partial class CliResultTests(TrainedRun run)
         using JsonDocument trained = JsonDocument.Parse(run.Json);
         using JsonDocument json = await JsonAsync("eval", "--model", run.Folder);
         Assert.Equal(
-            ["command", "model", "data", "part", "bits_per_byte", "bytes", "null_share", "real_experts_per_token", "null_share_by_class", "null_share_by_layer", "backend"],
+            ["command", "model", "data", "part", "threshold", "bits_per_byte", "bytes", "null_share", "real_experts_per_token", "null_share_by_class", "null_share_by_layer", "backend"],
             Keys(json.RootElement));
         Assert.Equal("validation", json.RootElement.GetProperty("part").GetString());
 
@@ -82,7 +82,7 @@ public sealed partial class CliResultTests(TrainedRun run)
         string[] line = ["generate", "--model", run.Folder, "--prompt", "int é", "--max-tokens", "40", "--seed", "5"];
         CliResult text = await CliRunner.RunAsync(line);
         using JsonDocument json = await JsonAsync(line);
-        Assert.Equal(["command", "model", "prompt", "text", "temperature", "top_p", "seed", "max_tokens", "backend"], Keys(json.RootElement));
+        Assert.Equal(["command", "model", "prompt", "text", "temperature", "top_p", "seed", "max_tokens", "threshold", "backend"], Keys(json.RootElement));
         Assert.Equal("int é" + json.RootElement.GetProperty("text").GetString() + Environment.NewLine, text.Output);
         Assert.Empty(text.Error);
     }

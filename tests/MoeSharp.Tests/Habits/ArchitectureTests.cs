@@ -15,7 +15,8 @@ public sealed partial class ArchitectureTests
         ["MoeSharp.Cuda"] = ["MoeSharp.Core"],
         ["MoeSharp.Autograd"] = ["MoeSharp.Core"],
         ["MoeSharp.Models"] = ["MoeSharp.Autograd"],
-        ["MoeSharp"] = ["MoeSharp.Models", "MoeSharp.Cpu", "MoeSharp.Cuda"],
+        ["MoeSharp.Compression"] = ["MoeSharp.Models"],
+        ["MoeSharp"] = ["MoeSharp.Compression", "MoeSharp.Cpu", "MoeSharp.Cuda"],
         ["MoeSharp.Experiments"] = ["MoeSharp.Models"],
         ["MoeSharp.Cli"] = ["MoeSharp", "MoeSharp.Experiments"],
     };

@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Text;
 using MoeSharp.Autograd;
+using MoeSharp.Compression;
 using MoeSharp.Core;
 using MoeSharp.Cpu;
 using MoeSharp.Cuda;
@@ -17,7 +18,7 @@ public sealed class PublicApiTests
     private static readonly Assembly[] s_assemblies =
     [
         typeof(Tensor).Assembly, typeof(CpuBackend).Assembly, typeof(NativeProbe).Assembly,
-        typeof(Tape).Assembly, typeof(Transformer).Assembly, typeof(Engine).Assembly,
+        typeof(Tape).Assembly, typeof(Transformer).Assembly, typeof(DenseSplit).Assembly, typeof(Engine).Assembly,
     ];
 
     [Fact]

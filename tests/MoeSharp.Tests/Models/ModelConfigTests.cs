@@ -33,7 +33,7 @@ public sealed class ModelConfigTests
         {
             VocabularySize = 300, HiddenSize = 40, DataSparsity = 0.25, NullKind = NullKind.Identity, SharedNullLogit = false,
             Score = ScoreFunction.Sigmoid, Renormalize = Renormalize.None, SelectionBias = SelectionBias.Score, SharedExpertWidth = 24,
-            RopeTheta = 500000, RmsNormEpsilon = 1e-6, TieEmbeddings = false, Threshold = 0.75, BalanceLoad = BalanceLoad.Top1,
+            RopeTheta = 500000, RmsNormEpsilon = 1e-6, TieEmbeddings = false, Threshold = 0.75, RoutedScale = 2.5, BalanceLoad = BalanceLoad.Top1,
         };
         Assert.Equal(config, ModelConfig.FromJson(config.ToJson(), "config.json"));
     }

@@ -96,7 +96,7 @@ public sealed class StepProfilerTests
             optimizer.ZeroGradients();
             TransformerOutput output = model.Forward(tape, ids, 1, length);
             Variable loss = tape.CrossEntropy(output.Logits, targets, out _);
-            tape.Backward(tape.Add(loss, tape.Add(output.BalanceLoss, output.ZLoss)));
+            tape.Backward(tape.Add(loss, tape.Add(output.BalanceLoss!, output.ZLoss!)));
             optimizer.Update(1e-2);
             tape.Reset();
         }

@@ -53,8 +53,7 @@ internal static class LanguageTrainer
             optimizer.ZeroGradients();
             TransformerOutput output = model.Forward(tape, input, training.Batch, length);
             Variable entropy = tape.CrossEntropy(output.Logits, next, out _);
-            Variable auxiliary = tape.Add(tape.Scale(output.BalanceLoss, training.BalanceWeight), tape.Scale(output.ZLoss, ZLossWeight));
-            tape.Backward(tape.Add(entropy, auxiliary));
+            tape.Backward(Loss(tape, entropy, output, training.BalanceWeight));
             optimizer.Update(LearningRate.WarmupCosine(step, training.Steps / 20, training.Steps, training.LearningRate, training.LearningRate / 10));
             for (int layer = 0; controllers is not null && layer < model.MoeLayers.Count; layer++)
             {
@@ -96,7 +95,7 @@ internal static class LanguageTrainer
                 bytes[kinds[start + i + 1]]++;
             }
 
-            balance += output.BalanceLoss.Value.ToDoubles()[0];
+            balance += output.BalanceLoss?.Value.ToDoubles()[0] ?? double.NaN;
             tally.Add(output.Layers, kinds.AsSpan(start, rows));
             tape.Reset();
         }
@@ -110,4 +109,8 @@ internal static class LanguageTrainer
         result["balance"] = balance / passes;
         tally.Write(result, model.Config.TopK, model.Config.HiddenSize, model.Config.ExpertWidth);
     }
+
+    private static Variable Loss(Tape tape, Variable entropy, TransformerOutput output, double balanceWeight) =>
+        output.BalanceLoss is null || output.ZLoss is null ? entropy
+        : tape.Add(entropy, tape.Add(tape.Scale(output.BalanceLoss, balanceWeight), tape.Scale(output.ZLoss, ZLossWeight)));
 }

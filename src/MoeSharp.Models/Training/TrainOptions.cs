@@ -69,7 +69,7 @@ public sealed record TrainOptions
     /// <summary>Step of the load bias that balances without a loss (0.001 in arXiv 2408.15664); 0 switches it off. It needs a selection bias.</summary>
     public double LoadBiasRate { get; init; }
 
-    /// <summary>Steps over which a threshold router's mass rises to that of the model (<see cref="ThresholdAnnealing"/>); 0 for none.</summary>
+    /// <summary>Steps over which a threshold router's mass rises to that of the model (<see cref="Autograd.ThresholdAnnealing"/>); 0 for none.</summary>
     public long ThresholdSteps { get; init; }
 
     /// <summary>Probability mass of the first step when it rises, in (0, 1].</summary>

@@ -17,7 +17,7 @@ public sealed partial class ArchitectureTests
         ["MoeSharp.Models"] = ["MoeSharp.Autograd"],
         ["MoeSharp.Compression"] = ["MoeSharp.Models"],
         ["MoeSharp"] = ["MoeSharp.Compression", "MoeSharp.Cpu", "MoeSharp.Cuda"],
-        ["MoeSharp.Experiments"] = ["MoeSharp.Models"],
+        ["MoeSharp.Experiments"] = ["MoeSharp.Compression"],
         ["MoeSharp.Cli"] = ["MoeSharp", "MoeSharp.Experiments"],
     };
 

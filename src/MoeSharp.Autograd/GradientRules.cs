@@ -62,6 +62,21 @@ public static class GradientRules
             g.Give(0, dLogits);
         },
         [TapeOp.Experts] = Experts,
+        [TapeOp.Quantize] = g =>
+        {
+            (Tensor codes, QuantizerSpec spec) = g.Argument<(Tensor, QuantizerSpec)>();
+            (Tensor dY, Tensor dLoss, Tensor dX) = (g.DOrZero(0), g.DOrZero(1), g.New(0));
+            g.Backend.QuantizeBackward(g.X(0), g.P(0).Value, codes, dLoss, dY, spec, dX, g.P(0).Gradient);
+            g.Done(dY, dLoss);
+            g.Give(0, dX);
+        },
+        [TapeOp.Project] = g =>
+        {
+            (Tensor weight, bool back) = g.Argument<(Tensor, bool)>();
+            Tensor dX = g.New(0);
+            g.Backend.Gemm(g.D, weight, transposeA: false, transposeB: back, accumulate: false, dX);
+            g.Give(0, dX);
+        },
         [TapeOp.ConstantExperts] = ConstantExperts,
     };
 

@@ -16,6 +16,9 @@ public sealed class Initializer(Backend backend, ulong seed)
     private const int BlockSize = 1 << 18;
     private const int StripeSize = 1 << 12;
 
+    /// <summary>The model's seed.</summary>
+    public ulong Seed { get; } = seed;
+
     /// <summary>Where tensors are made.</summary>
     public Backend Backend { get; } = backend;
 
@@ -41,7 +44,7 @@ public sealed class Initializer(Backend backend, ulong seed)
     public Tensor Normal(string name, double std, params ReadOnlySpan<long> shape)
     {
         Tensor tensor = Make(shape);
-        var random = new CounterRandom(seed, StreamOf(name));
+        var random = new CounterRandom(Seed, StreamOf(name));
         double[] block = new double[(int)Math.Min(BlockSize, Math.Max(tensor.ElementCount, 1))];
         for (long start = 0; start < tensor.ElementCount; start += block.Length)
         {

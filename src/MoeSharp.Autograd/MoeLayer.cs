@@ -8,7 +8,7 @@ namespace MoeSharp.Autograd;
 /// (arXiv 2601.15370), identity nulls (LongCat-Flash), constant nulls (MoE++, arXiv 2410.07348), gated shared expert (Qwen2-MoE).
 /// Parameters: NAME.gate.* of the <see cref="Autograd.Router"/>, NAME.experts.gate_up_proj [E, 2n, d], NAME.experts.down_proj [E, d, n],
 /// NAME.constant_experts.mix.weight [2c, d], NAME.constant_experts.constants [c, d], NAME.shared_expert.*,
-/// NAME.shared_expert_gate.weight [1, d].
+/// NAME.shared_expert_gate.weight [1, d], NAME.discrete.* of the <see cref="DiscreteBranch"/>.
 /// </remarks>
 public sealed class MoeLayer : Module
 {
@@ -16,6 +16,7 @@ public sealed class MoeLayer : Module
     private readonly Parameter? _constants;
     private readonly SwiGluMlp? _shared;
     private readonly Linear? _sharedGate;
+    private readonly DiscreteBranch? _discrete;
 
     /// <summary>Makes a layer.</summary>
     /// <param name="init">Makes the weights.</param>
@@ -27,7 +28,8 @@ public sealed class MoeLayer : Module
         Options = options.Validate();
         RouterSpec router = options.Router;
         double std = init.StandardDeviation;
-        Router = Child(Router.Create(init, $"{name}.gate", options));
+        _discrete = router.Codebook is null ? null : Child(new DiscreteBranch(init, $"{name}.discrete", options));
+        Router = router.Codebook is { DiscreteOnly: true } ? _discrete!.Router : Child(Router.Create(init, $"{name}.gate", options));
         W1 = Make(init, $"{name}.experts.gate_up_proj", std, router.Experts, 2L * options.ExpertWidth, options.Hidden);
         W2 = Make(init, $"{name}.experts.down_proj", outputStd, router.Experts, options.Hidden, options.ExpertWidth);
         if (router.ConstantSlots > 0)
@@ -49,6 +51,9 @@ public sealed class MoeLayer : Module
     /// <summary>Chooses the experts.</summary>
     public Router Router { get; }
 
+    /// <summary>The codebook and what belongs to it (VQMoE); null without one.</summary>
+    public CodeRouter? Codes => _discrete?.Router;
+
     /// <summary>[E, 2n, d]: gate rows, then up rows.</summary>
     public Parameter W1 { get; }
 
@@ -65,18 +70,28 @@ public sealed class MoeLayer : Module
     public MoeOutput Forward(Tape tape, Variable x, RouterContext? context = null)
     {
         RouterSpec spec = Router.Spec;
-        GateNode gate = Router.Route(tape, x, context ?? RouterContext.None);
+        RouterContext seen = context ?? RouterContext.None;
+        GateNode gate = Router.Route(tape, x, seen);
         if (Options.CapacityFactor > 0)
         {
             gate = tape.LimitCapacity(gate, spec.CapacityFor(checked((int)x.Shape[0]), Options.CapacityFactor), spec);
         }
 
-        Variable output = tape.Experts(x, gate, W1, W2, spec, out RoutingPlan plan);
+        Variable output = tape.Experts(gate.Input ?? x, gate, W1, W2, spec, out RoutingPlan plan);
+        GateNode? codes = _discrete is null ? null : ReferenceEquals(Router, _discrete.Router) ? gate : _discrete.Router.Route(tape, x, seen);
         if (_constants is not null)
         {
             Variable mix = _mix!.Forward(tape, x);
             output = tape.ConstantExperts(x, mix, _constants, gate, spec, output);
             tape.Release(mix);
+        }
+
+        if (_discrete is not null)
+        {
+            output = ReferenceEquals(codes, gate)
+                ? _discrete.Join(tape, x, output, continuous: null)
+                : _discrete.Join(tape, x, tape.Experts(codes!.Input!, codes, W1, W2, _discrete.Router.Spec, out _), output);
+            tape.Release(codes!.Input!);
         }
 
         if (_shared is not null)
@@ -87,7 +102,7 @@ public sealed class MoeLayer : Module
             tape.Release(shared);
         }
 
-        return new MoeOutput(output, gate.BalanceLoss, gate.ZLoss, gate.Result, plan, spec) { Logits = gate.Logits };
+        return new MoeOutput(output, gate.BalanceLoss, gate.ZLoss, gate.Result, plan, spec) { Logits = gate.Logits, Discrete = codes };
     }
 
     private Variable Shared(Tape tape, Variable x)

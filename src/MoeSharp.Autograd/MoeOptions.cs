@@ -44,6 +44,9 @@ public sealed record MoeOptions
     public MoeOptions Validate()
     {
         Router.Validate();
+        Guard.That(
+            Router.Codebook is null || Router.Codebook.Width <= Hidden,
+            $"A code is at most as wide as a token, {Hidden}, got {Router.Codebook?.Width}.");
         Guard.That(Hidden >= 1 && ExpertWidth >= 1, $"Hidden and expert width are at least 1, got {Hidden} and {ExpertWidth}.");
         Guard.That(SharedWidth >= 0, $"The width of the shared expert is >= 0, got {SharedWidth}.");
         Guard.That(!SharedGate || SharedWidth > 0, "A shared-expert gate needs a shared expert: set SharedWidth.");

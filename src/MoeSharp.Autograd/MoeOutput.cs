@@ -12,6 +12,9 @@ namespace MoeSharp.Autograd;
 public sealed record MoeOutput(
     Variable Output, Variable BalanceLoss, Variable ZLoss, GateResult Routing, RoutingPlan Plan, RouterSpec Spec)
 {
+    /// <summary>Routing, codes and loss of the discrete branch (VQMoE); null without one. When it is the only branch, <see cref="Routing"/> is its routing.</summary>
+    public GateNode? Discrete { get; init; }
+
     /// <summary>[T, C]: router logits, for the gating residual of the next layer; null where there are none. Without recording, the caller releases it.</summary>
     public Variable? Logits { get; init; }
 }

@@ -44,4 +44,10 @@ public enum TapeOp
 
     /// <summary>Constant null experts.</summary>
     ConstantExperts,
+
+    /// <summary>Nearest code, straight-through mix and the loss of the codebook.</summary>
+    Quantize,
+
+    /// <summary>Product with a matrix that is not trained.</summary>
+    Project,
 }

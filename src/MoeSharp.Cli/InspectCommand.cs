@@ -128,8 +128,13 @@ internal static class InspectCommand
         ("slots per token", $"{config.TopK}, of which {TextReport.Fixed(config.TopK * config.DataSparsity, 2)} do real work at data sparsity {config.DataSparsity}"),
         ("router", RouterFamily.NameOf(config.Router) + (config.Router.IsCausal ? string.Empty : ", not causal: cannot generate")),
         ("threshold, weight scale", $"{ReportSource.Threshold(config)?.ToString(CultureInfo.InvariantCulture) ?? "-"}, {config.RoutedScale.ToString(CultureInfo.InvariantCulture)}"),
+        ("codebook", Codebook(config.Codebook)),
         ("score, renormalize", $"{JsonReport.Snake(config.Score.ToString())}, {JsonReport.Snake(config.Renormalize.ToString())}"),
         ("selection bias", JsonReport.Snake(config.SelectionBias.ToString())));
+
+    private static string Codebook(CodebookSpec? codebook) => codebook is null
+        ? "none"
+        : $"{codebook.Codes} codes of width {(codebook.Width == 0 ? "of a token" : TextReport.Count(codebook.Width))}, {JsonReport.Snake(codebook.Distance.ToString())}{(codebook.DiscreteOnly ? ", no router beside it" : string.Empty)}";
 
     private static string Short(string value) => value.Length <= 100 ? value : value[..97] + "...";
 

@@ -112,6 +112,13 @@ internal static class JsonReport
         json.WriteStartObject("routing");
         json.WriteString("router", RouterFamily.NameOf(config.Router));
         json.WriteBoolean("causal", config.Router.IsCausal);
+        if (config.Codebook is { } codebook)
+        {
+            json.WriteNumber("codes", codebook.Codes);
+            json.WriteString("code_distance", Snake(codebook.Distance.ToString()));
+            json.WriteBoolean("discrete_only", codebook.DiscreteOnly);
+        }
+
         json.WriteNumber("experts", config.Experts);
         json.WriteNumber("null_slots", config.NullSlots);
         json.WriteNumber("top_k", config.TopK);

@@ -40,6 +40,10 @@ internal sealed class TrainOptionSet
         "--threshold-start", "Threshold of the first step when it rises [default: 0.1].", 0.0, 1.0, aboveLow: true);
 
     private readonly Option<double?> _balance = Options.Number("--balance-weight", "Weight of the loss that balances the experts.", 0.0, 1000.0);
+
+    private readonly Option<int?> _codes = Options.Number("--codes", "Codes of a vq router, at least as many as experts [default: a code per expert].", 1, 65536);
+    private readonly Option<int?> _codeWidth = Options.Number("--code-width", "Width of a code; below that of a token, codes live in a subspace.", 1, Large);
+    private readonly Option<string> _codeDistance = Options.Choice("--code-distance", "What the nearest code is [default: euclidean].", ["euclidean", "cosine"]);
     private readonly Option<bool> _residual = new("--gating-residual") { Description = "Routers add a learnt map of the logits of the layer before (MoE++)." };
 
     private readonly Option<double?> _rho = Options.Number(
@@ -59,7 +63,7 @@ internal sealed class TrainOptionSet
         _evalEvery, _dtype,
     ];
 
-    private Option[] Expert => [_experts, _expertWidth, _router, _residual, _rho, _nullKind, .. Inference];
+    private Option[] Expert => [_experts, _expertWidth, _router, _codes, _codeWidth, _codeDistance, _residual, _rho, _nullKind, .. Inference];
 
     /// <summary>Settings of a router that no weight depends on.</summary>
     private Option[] Inference => [_topK, _threshold];
@@ -200,11 +204,32 @@ internal sealed class TrainOptionSet
             throw new UsageException($"--threshold {threshold} is for a threshold router; add --router threshold or top-p, or leave it out.");
         }
 
-        model = model with { Threshold = threshold ?? model.Threshold };
+        model = Codebook(parse, model with { Threshold = threshold ?? model.Threshold });
         string described = RouterFamily.NameOf(model.Router);
         return parse.GetValue(_router) is string asked && asked != described
             ? throw new UsageException($"--router {asked} with --rho {model.DataSparsity} is the router {described}: name that one, or change --rho.")
             : model;
+    }
+
+    /// <summary>The model with the codebook that the options describe.</summary>
+    private ModelConfig Codebook(ParseResult parse, ModelConfig model)
+    {
+        Option? given = Array.Find((Option[])[_codes, _codeWidth, _codeDistance], option => parse.GetResult(option) is { Implicit: false });
+        if (model.Codebook is not { } codebook)
+        {
+            return given is null ? model : throw new UsageException($"{given.Name} is for a vq router; add --router vq, or leave it out.");
+        }
+
+        int width = parse.GetValue(_codeWidth) ?? codebook.Width;
+        return model with
+        {
+            Codebook = codebook with
+            {
+                Codes = parse.GetValue(_codes) ?? codebook.Codes,
+                Width = width == model.HiddenSize ? 0 : width,
+                Distance = parse.GetValue(_codeDistance) is string distance ? Enum.Parse<CodeDistance>(distance, ignoreCase: true) : codebook.Distance,
+            },
+        };
     }
 
     /// <summary>How a router is trained where its paper says so: balancing without a loss needs the bias and no loss.</summary>

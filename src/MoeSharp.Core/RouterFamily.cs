@@ -15,6 +15,7 @@ public static class RouterFamily
         ("null", (experts, k) => RouterSpec.WithNulls(experts, k, rho: 0.5) with { SelectionBias = SelectionBias.Logit }),
         ("threshold", (experts, k) => RouterSpec.WithThreshold(experts, threshold: 0.9, k)),
         ("relu", RouterSpec.WithRelu),
+        ("vq", RouterSpec.WithCodes),
         ("loss-free", RouterSpec.WithLoadBias),
     ];
 
@@ -39,6 +40,7 @@ public static class RouterFamily
         ArgumentNullException.ThrowIfNull(spec);
         return spec switch
         {
+            { Codebook: not null } => "vq",
             { Score: ScoreFunction.Relu } => "relu",
             { Selection: Selection.Threshold } => spec.BalanceLoad == BalanceLoad.Top1 ? "threshold" : "top-p",
             { SelectionBias: SelectionBias.Score } => "loss-free",

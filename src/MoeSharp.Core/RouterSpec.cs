@@ -167,6 +167,9 @@ public sealed record RouterSpec
     /// <summary>How null load enters the balance loss.</summary>
     public NullBalance NullBalance { get; init; } = NullBalance.PerSlot;
 
+    /// <summary>The discrete branch of VQMoE (arXiv 2411.19402) beside, or in place of, these rules; null for none.</summary>
+    public CodebookSpec? Codebook { get; init; }
+
     /// <summary>Null slots M.</summary>
     public int NullSlots => Nulls.Sum(group => group.Count);
 
@@ -257,6 +260,17 @@ public sealed record RouterSpec
         Experts = experts, TopK = topK, Score = ScoreFunction.Sigmoid, SelectionBias = SelectionBias.Score,
     };
 
+    /// <summary>
+    /// A VQMoE layer (arXiv 2411.19402): a router and a codebook with a code per expert. Weights are raw probabilities: over the chosen slots alone
+    /// a single one would always weigh 1, and the router of the authors' scripts, K = 1, would learn nothing from the task.
+    /// </summary>
+    /// <param name="experts">Experts E.</param>
+    /// <param name="topK">Slots K of the router; 1 in the paper. The code adds one more expert per token.</param>
+    public static RouterSpec WithCodes(int experts, int topK) => new()
+    {
+        Experts = experts, TopK = topK, Renormalize = Renormalize.None, Codebook = new() { Codes = experts },
+    };
+
     /// <summary>Logit column of a slot.</summary>
     public int ColumnOf(int slot)
     {
@@ -314,6 +328,8 @@ public sealed record RouterSpec
         Guard.That(
             TopK <= (Experts / GroupCount * GroupsKept) + NullSlots,
             $"top-k {TopK} exceeds the {Experts / GroupCount * GroupsKept} experts of {GroupsKept} kept groups plus {NullSlots} null slots.");
+        Codebook?.Validate(Experts);
+        Guard.That(Codebook is null || NullSlots == 0, $"A codebook names real experts; leave it out, or the {NullSlots} null slots.");
         Guard.That(Threshold > 0 && Threshold <= 1, $"The threshold of a router is in (0, 1], got {Threshold}.");
         Guard.That(
             Selection == Selection.TopK || Score == ScoreFunction.Softmax,

@@ -47,6 +47,8 @@ public sealed class ExpertDeterminism : CpuDeterminism<ExpertCases>;
 
 public sealed class CombineDeterminism : CpuDeterminism<CombineCases>;
 
+public sealed class QuantizerDeterminism : CpuDeterminism<QuantizerCases>;
+
 public sealed class GemmDeterminism16() : CpuDeterminism<GemmCases>(DType.BFloat16);
 
 public sealed class AttentionDeterminism16() : CpuDeterminism<AttentionCases>(DType.BFloat16);

@@ -91,6 +91,8 @@ public sealed class CudaExpertDeterminism(CudaGrids grids) : CudaDeterminism<Exp
 
 public sealed class CudaCombineDeterminism(CudaGrids grids) : CudaDeterminism<CombineCases>(grids);
 
+public sealed class CudaQuantizerDeterminism(CudaGrids grids) : CudaDeterminism<QuantizerCases>(grids);
+
 public sealed class CudaOptimizerDeterminism(CudaGrids grids) : CudaDeterminism<OptimizerCases>(grids);
 
 public sealed class CudaAttentionDeterminism(CudaGrids grids) : CudaDeterminism<AttentionCases>(grids);

@@ -26,5 +26,8 @@ public abstract class ExpertConformance(Backend subject) : OpConformance<ExpertC
 /// <summary>Combine and constant experts.</summary>
 public abstract class CombineConformance(Backend subject) : OpConformance<CombineCases>(subject);
 
+/// <summary>Vector quantisation.</summary>
+public abstract class QuantizerConformance(Backend subject) : OpConformance<QuantizerCases>(subject);
+
 /// <summary>Optimizer ops.</summary>
 public abstract class OptimizerConformance(Backend subject) : OpConformance<OptimizerCases>(subject);

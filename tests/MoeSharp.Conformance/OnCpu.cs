@@ -16,6 +16,8 @@ public sealed class ExpertOnCpu(BackendPool pool) : ExpertConformance(pool.Cpu);
 
 public sealed class CombineOnCpu(BackendPool pool) : CombineConformance(pool.Cpu);
 
+public sealed class QuantizerOnCpu(BackendPool pool) : QuantizerConformance(pool.Cpu);
+
 public sealed class OptimizerOnCpu(BackendPool pool) : OptimizerConformance(pool.Cpu);
 
 // The same in bfloat16.
@@ -35,6 +37,8 @@ public sealed class DispatchOnCpu16(BackendPool pool) : DispatchConformance(pool
 public sealed class ExpertOnCpu16(BackendPool pool) : ExpertConformance(pool.Cpu16);
 
 public sealed class CombineOnCpu16(BackendPool pool) : CombineConformance(pool.Cpu16);
+
+public sealed class QuantizerOnCpu16(BackendPool pool) : QuantizerConformance(pool.Cpu16);
 
 public sealed class OptimizerOnCpu16(BackendPool pool) : OptimizerConformance(pool.Cpu16);
 

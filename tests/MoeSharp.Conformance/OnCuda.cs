@@ -29,6 +29,9 @@ public sealed class ExpertOnCuda32(BackendPool pool) : ExpertConformance(pool.Cu
 public sealed class CombineOnCuda32(BackendPool pool) : CombineConformance(pool.Cuda.Float32);
 
 [Collection(CudaPool.Single)]
+public sealed class QuantizerOnCuda32(BackendPool pool) : QuantizerConformance(pool.Cuda.Float32);
+
+[Collection(CudaPool.Single)]
 public sealed class OptimizerOnCuda32(BackendPool pool) : OptimizerConformance(pool.Cuda.Float32);
 
 [Collection(CudaPool.Half)]
@@ -54,6 +57,9 @@ public sealed class ExpertOnCuda16(BackendPool pool) : ExpertConformance(pool.Cu
 
 [Collection(CudaPool.Half)]
 public sealed class CombineOnCuda16(BackendPool pool) : CombineConformance(pool.Cuda.BFloat16);
+
+[Collection(CudaPool.Half)]
+public sealed class QuantizerOnCuda16(BackendPool pool) : QuantizerConformance(pool.Cuda.BFloat16);
 
 [Collection(CudaPool.Half)]
 public sealed class OptimizerOnCuda16(BackendPool pool) : OptimizerConformance(pool.Cuda.BFloat16);

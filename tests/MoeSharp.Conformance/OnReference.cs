@@ -17,4 +17,6 @@ public sealed class ExpertOnReference(BackendPool pool) : ContractConformance<Ex
 
 public sealed class CombineOnReference(BackendPool pool) : ContractConformance<CombineCases>(pool.Reference);
 
+public sealed class QuantizerOnReference(BackendPool pool) : ContractConformance<QuantizerCases>(pool.Reference);
+
 public sealed class OptimizerOnReference(BackendPool pool) : ContractConformance<OptimizerCases>(pool.Reference);

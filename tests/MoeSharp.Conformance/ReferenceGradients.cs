@@ -108,6 +108,29 @@ public sealed class ReferenceGradients
         Differences.Check("gate", gate, v => J(x, v), back["dG"]);
     }
 
+    [Theory]
+    [InlineData(CodeDistance.Euclidean)]
+    [InlineData(CodeDistance.Cosine)]
+    public void Quantize_BothPartsOfTheLoss(CodeDistance distance)
+    {
+        // The value is (1 + c) D; to rows belong c parts of dD, to codes 1. The output has no difference quotient: its gradient is carry dY by definition.
+        var spec = new QuantizerSpec { Distance = distance, Mix = 0.3, Carry = 0.8, Commitment = 0.5 };
+        double[] x = Draw.Normals("x", 20), codes = Draw.Normals("codes", 12), dY = Draw.Normals("dy", 20);
+        OpRun Forward(double[] a, double[] b) => Differences.Run(
+            (backend, t) => backend.Quantize(t["x"], t["v"], spec, t["c"], t["distance"], t["loss"], t["y"]),
+            OpTensor.In("x", a, 5, 4), OpTensor.In("v", b, 3, 4), OpTensor.OutIds("c", 5), OpTensor.Out("distance", 5), OpTensor.Out("loss", 1), OpTensor.Out("y", 5, 4));
+        int[] chosen = Array.ConvertAll(Forward(x, codes)["c"], code => (int)code);
+        double[] dX = Back(new double[20])["dX"];
+        Differences.Check("x", x, v => 1.4 / 1.5 * 0.5 * Forward(v, codes)["loss"][0], dX);
+        Differences.Check("codebook", codes, v => 1.4 / 1.5 * Forward(x, v)["loss"][0], Back(dY)["dV"]);
+        Assert.All(Back(dY)["dX"].Zip(dX.Zip(dY, (a, b) => a + (0.8 * b))), pair => Assert.Equal(pair.Second, pair.First, 1e-14));
+
+        OpRun Back(double[] d) => Differences.Run(
+            (backend, t) => backend.QuantizeBackward(t["x"], t["v"], t["c"], t["dLoss"], t["dY"], spec, t["dX"], t["dV"]),
+            OpTensor.In("x", x, 5, 4), OpTensor.In("v", codes, 3, 4), OpTensor.Ids("c", chosen, 5), OpTensor.In("dLoss", [1.4], 1), OpTensor.In("dY", d, 5, 4),
+            OpTensor.Out("dX", 5, 4), OpTensor.InOut("dV", new double[12], 3, 4));
+    }
+
     [Fact]
     public void CrossEntropy_WithAnIgnoredTarget()
     {

@@ -42,6 +42,9 @@ public sealed record ModelConfig
     /// <summary>Whether a router adds a learnt map of the router logits of the layer before it (MoE++, arXiv 2410.07348).</summary>
     public bool GatingResidual { get; init; }
 
+    /// <summary>The codebook of every layer (VQMoE, arXiv 2411.19402); null for none.</summary>
+    public CodebookSpec? Codebook { get; init; }
+
     /// <summary>Real experts E per layer.</summary>
     public int Experts { get; init; }
 
@@ -110,6 +113,7 @@ public sealed record ModelConfig
     public RouterSpec Router => IsDense ? throw new InvalidOperationException("A dense model has no router.") : new()
     {
         Kind = RouterKind,
+        Codebook = Codebook,
         Experts = Experts,
         TopK = TopK,
         Selection = Selection,
@@ -156,6 +160,7 @@ public sealed record ModelConfig
         return this with
         {
             RouterKind = spec.Kind,
+            Codebook = spec.Codebook,
             Selection = spec.Selection,
             Threshold = spec.Selection == Selection.Threshold ? spec.Threshold : Threshold,
             BalanceLoad = spec.BalanceLoad,
@@ -222,7 +227,13 @@ public sealed record ModelConfig
         }
     }
 
-    private long RouterParameterCount(RouterSpec router) => (long)router.Columns * HiddenSize;
+    private long RouterParameterCount(RouterSpec router)
+    {
+        long linear = (long)router.Columns * HiddenSize;
+        return Codebook is null
+            ? linear
+            : (Codebook.DiscreteOnly ? 0 : linear) + ((long)Codebook.Codes * (Codebook.Width == 0 ? HiddenSize : Codebook.Width)) + (3L * HiddenSize) + 1;
+    }
 
     private static void AtLeastOne(int value, string what) => Guard.That(value >= 1, $"The {what} is at least 1, got {value}.");
 }

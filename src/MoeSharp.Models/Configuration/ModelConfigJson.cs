@@ -107,6 +107,11 @@ internal static class ModelConfigJson
         json.WriteBoolean("shared_null_logit", config.SharedNullLogit);
         json.WriteString("router", RouterFamily.NameOf(config.Router));
         json.WriteBoolean("gating_residual", config.GatingResidual);
+        if (config.Codebook is { } codebook)
+        {
+            CodebookJson.Write(json, codebook);
+        }
+
         json.WriteString("selection", Spell(s_selections, config.Selection));
         json.WriteNumber("threshold", config.Threshold);
         json.WriteString("balance_load", Spell(s_loads, config.BalanceLoad));
@@ -147,6 +152,7 @@ internal static class ModelConfigJson
         DataSparsity = fields.Number("data_sparsity", x => x is > 0 and <= 1, "a number in (0, 1]", start.DataSparsity),
         NullKind = fields.Choice("null_kind", s_nullKinds, start.NullKind),
         SharedNullLogit = fields.Boolean("shared_null_logit", start.SharedNullLogit),
+        Codebook = start.Codebook is null ? null : CodebookJson.Read(fields, start.Codebook),
         GatingResidual = fields.Boolean("gating_residual", start.GatingResidual),
         Selection = fields.Choice("selection", s_selections, start.Selection),
         Threshold = fields.Number("threshold", x => x is > 0 and <= 1, "a number in (0, 1]", start.Threshold),

@@ -126,7 +126,10 @@ public sealed class Transformer : Module
 
         Variable normed = _norm.Forward(tape, x);
         Variable logits = _head is null ? tape.Linear(normed, _embedding.Weight) : _head.Forward(tape, normed);
-        return new TransformerOutput(logits, Mean(tape, layers, layer => layer.BalanceLoss), Mean(tape, layers, layer => layer.ZLoss), layers);
+        return new TransformerOutput(logits, Mean(tape, layers, layer => layer.BalanceLoss), Mean(tape, layers, layer => layer.ZLoss), layers)
+        {
+            CodeLoss = Config.Codebook is null ? null : Mean(tape, layers, layer => layer.Discrete!.CodeLoss!),
+        };
     }
 
     private static void Release(Tape tape, Variable? variable)

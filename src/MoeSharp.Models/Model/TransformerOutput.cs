@@ -7,4 +7,8 @@ namespace MoeSharp.Models;
 /// <param name="BalanceLoss">[1], mean over layers, not weighted; null for a dense model.</param>
 /// <param name="ZLoss">[1], mean over layers, not weighted; null for a dense model.</param>
 /// <param name="Layers">Output and routing of every MoE layer, in order; none for a dense model.</param>
-public sealed record TransformerOutput(Variable Logits, Variable? BalanceLoss, Variable? ZLoss, IReadOnlyList<MoeOutput> Layers);
+public sealed record TransformerOutput(Variable Logits, Variable? BalanceLoss, Variable? ZLoss, IReadOnlyList<MoeOutput> Layers)
+{
+    /// <summary>[1]: loss of the codebooks, mean over layers, not weighted; null without codebooks.</summary>
+    public Variable? CodeLoss { get; init; }
+}

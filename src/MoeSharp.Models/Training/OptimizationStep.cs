@@ -5,9 +5,9 @@ namespace MoeSharp.Models;
 
 /// <summary>One optimizer step: micro-batches forward and backward, the controllers, the update. Allocates no tensors after the first.</summary>
 /// <remarks>
-/// loss = cross-entropy + balance weight * balance loss + z weight * z-loss (a dense model: cross-entropy alone), averaged over micro-batches. The
-/// balance loss counts loads over the whole step (<see cref="GlobalBalance"/>) or per micro-batch, as the options say. The controllers move once per
-/// step, by the routing of all micro-batches together.
+/// loss = cross-entropy + balance weight * balance loss + z weight * z-loss + code weight * loss of the codebooks (a dense model: cross-entropy
+/// alone), averaged over micro-batches. The balance loss counts loads over the whole step (<see cref="GlobalBalance"/>) or per micro-batch, as
+/// the options say. The controllers move once per step, by the routing of all micro-batches together.
 /// </remarks>
 internal sealed class OptimizationStep : IDisposable
 {
@@ -78,6 +78,11 @@ internal sealed class OptimizationStep : IDisposable
         Rate = LearningRate.WarmupCosine(
             step, Math.Min(_options.WarmupSteps, _options.Steps), _options.Steps, _options.PeakLearningRate, _options.FloorLearningRate);
         _optimizer.Update(Rate);
+        foreach (MoeLayer layer in _model.MoeLayers)
+        {
+            layer.Codes?.Revive();
+        }
+
         GradientNorm = _optimizer.LastNorm.ToDoubles()[0];
         if (!double.IsFinite(GradientNorm))
         {
@@ -151,6 +156,12 @@ internal sealed class OptimizationStep : IDisposable
 
         Variable balance = _tape.Scale(output.BalanceLoss, _options.BalanceWeight);
         Variable z = _tape.Scale(output.ZLoss, _options.ZLossWeight);
-        return _tape.Add(entropy, _tape.Add(balance, z));
+        Variable auxiliary = _tape.Add(balance, z);
+        if (output.CodeLoss is { } codes)
+        {
+            auxiliary = _tape.Add(auxiliary, _tape.Scale(codes, _options.CodeWeight));
+        }
+
+        return _tape.Add(entropy, auxiliary);
     }
 }

@@ -66,6 +66,9 @@ public sealed record TrainOptions
     /// <summary>Rate of the null-rate controller; 0 switches it off. It needs <see cref="SelectionBias.Logit"/>.</summary>
     public double NullControllerRate { get; init; } = 0.1;
 
+    /// <summary>Weight of the loss of the codebooks (VQMoE); 0.08 in arXiv 2411.19402. Without codebooks it is not used.</summary>
+    public double CodeWeight { get; init; } = 0.08;
+
     /// <summary>Step of the load bias that balances without a loss (0.001 in arXiv 2408.15664); 0 switches it off. It needs a selection bias.</summary>
     public double LoadBiasRate { get; init; }
 
@@ -135,6 +138,7 @@ public sealed record TrainOptions
             BalanceScope = fields.Choice("balance_scope", s_balanceScopes, BalanceScope.MicroBatch),
             ZLossWeight = fields.Number("z_loss_weight", x => x >= 0, "a number >= 0"),
             NullControllerRate = fields.Number("null_controller_rate", x => x >= 0, "a number >= 0"),
+            CodeWeight = fields.Number("code_weight", x => x >= 0, "a number >= 0", 0.08),
             LoadBiasRate = fields.Number("load_bias_rate", x => x >= 0, "a number >= 0", 0),
             ThresholdSteps = fields.Integer("threshold_steps", 0, long.MaxValue, 0),
             ThresholdStart = fields.Number("threshold_start", x => x is > 0 and <= 1, "a number in (0, 1]", 0.1),
@@ -200,6 +204,7 @@ public sealed record TrainOptions
         NotNegative(BalanceWeight, "balance weight");
         NotNegative(ZLossWeight, "z-loss weight");
         NotNegative(NullControllerRate, "null controller rate");
+        NotNegative(CodeWeight, "code weight");
         NotNegative(LoadBiasRate, "load bias rate");
         Guard.That(
             LoadBiasRate == 0 || Model.SelectionBias != SelectionBias.None,
@@ -238,6 +243,7 @@ public sealed record TrainOptions
         json.WriteString("balance_scope", s_balanceScopes.Single(scope => scope.Value == BalanceScope).Spelling);
         json.WriteNumber("z_loss_weight", ZLossWeight);
         json.WriteNumber("null_controller_rate", NullControllerRate);
+        json.WriteNumber("code_weight", CodeWeight);
         json.WriteNumber("load_bias_rate", LoadBiasRate);
         json.WriteNumber("threshold_steps", ThresholdSteps);
         json.WriteNumber("threshold_start", ThresholdStart);

@@ -18,6 +18,8 @@ public sealed class RouterFamilyTests : AutogradTest
         ["threshold"] = Make(RouterSpec.WithThreshold(6, 0.5, 4)),
         ["threshold, nulls"] = Make(RouterSpec.WithNulls(6, 5, 0.5) with { Selection = Selection.Threshold, Threshold = 0.6 }),
         ["relu"] = Make(RouterSpec.WithRelu(6, 4)),
+        ["vq"] = Make(RouterSpec.WithCodes(6, 2)),
+        ["vq, codes alone"] = Make(RouterSpec.WithCodes(6, 1) with { Codebook = new() { Codes = 9, Width = 2, Distance = CodeDistance.Cosine, DiscreteOnly = true } }),
         ["threshold, capacity"] = Make(RouterSpec.WithThreshold(6, 0.5, 4)) with { CapacityFactor = 1 },
     };
 

@@ -63,6 +63,18 @@ public sealed class ResumeTests : IDisposable
     }
 
     [Fact]
+    public void Resume_WithCodebooks_EqualsAnUninterruptedRun()
+    {
+        // Usage and revival of codes are state; the first batch after a checkpoint must not start them anew.
+        TrainOptions options = _run.Options("whole");
+        ModelConfig model = options.Model.WithRouter("vq");
+        options = options with { Model = model with { Codebook = model.Codebook! with { Codes = 9, UsageDecay = 0.5, Width = 5 } }, NullControllerRate = 0 };
+        string killed = _run.CopyAt(options, 8, "killed");
+        TrainingRun.Resume(killed);
+        Same(options.RunFolder, killed);
+    }
+
+    [Fact]
     public void Options_OfARunFromBeforeTheBalanceScope_BalanceEachMicroBatchByItself()
     {
         TrainOptions options = _run.Options("a");

@@ -15,7 +15,7 @@ internal static class InfoCommand
 
     private static readonly (string Name, string Meaning)[] s_variables =
     [
-        (CpuIsas.Variable, "auto, simd or avx512_bf16: what bf16 products on the CPU are made of"),
+        (CpuIsas.Variable, "auto, simd, avx512_bf16 or amx: what bf16 products on the CPU are made of"),
         (NativeProbe.DriverVariable, "CUDA driver library to load"),
         (NativeProbe.NvrtcVariable, "NVRTC library to load"),
         ("CUDA_PATH", "CUDA toolkit to look into"),
@@ -61,6 +61,8 @@ internal static class InfoCommand
 
     private static string BFloat16Unit => CpuIsas.Spelling(CpuIsas.Choose(Environment.GetEnvironmentVariable(CpuIsas.Variable)));
 
+    private static string WithoutTiles => CpuIsas.Missing(CpuIsa.Amx) is { } missing ? $" (not amx: {missing})" : string.Empty;
+
     private static void WriteText(CommandContext context, CudaInfo cuda, BackendReport backend)
     {
         TextWriter output = context.Output;
@@ -69,7 +71,7 @@ internal static class InfoCommand
             ("moe", Version),
             (".NET", RuntimeInformation.FrameworkDescription),
             ("system", $"{RuntimeInformation.OSDescription.Trim()}, {RuntimeInformation.RuntimeIdentifier}"),
-            ("processors", $"{Environment.ProcessorCount}, vector units: {VectorUnits}; bf16 products: {BFloat16Unit}"),
+            ("processors", $"{Environment.ProcessorCount}, vector units: {VectorUnits}; bf16 products: {BFloat16Unit}{WithoutTiles}"),
             ("memory", TextReport.Bytes(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)),
             ("backend", $"{backend.Chosen}: {backend.Reason}"),
             ("CUDA driver", cuda.Driver is null ? "none" : $"supports CUDA {cuda.Driver}"),
@@ -109,6 +111,8 @@ internal static class InfoCommand
             json.WriteString("runtime_identifier", RuntimeInformation.RuntimeIdentifier);
             json.WriteNumber("processors", Environment.ProcessorCount);
             json.WriteString("vector_units", VectorUnits);
+            json.WriteString("bf16_products", BFloat16Unit);
+            json.WriteString("amx_missing", CpuIsas.Missing(CpuIsa.Amx));
             json.WriteNumber("memory_bytes", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
             json.WriteString("cuda_driver", cuda.Probe.Driver);
             json.WriteString("cuda_driver_version", cuda.Driver);

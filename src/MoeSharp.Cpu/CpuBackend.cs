@@ -26,8 +26,8 @@ public sealed partial class CpuBackend : Backend
     {
     }
 
-    /// <summary>The same with a chosen instruction set, which this machine must have.</summary>
-    internal CpuBackend(int threads, DType floatType, CpuIsa isa)
+    /// <summary>The same with a chosen instruction set, which this machine must have, or for which <paramref name="tiles"/> stands in.</summary>
+    internal CpuBackend(int threads, DType floatType, CpuIsa isa, TileProcessor? tiles = null)
     {
         Guard.That(floatType is DType.Float32 or DType.BFloat16, $"The CPU computes in Float32 or BFloat16, not in {floatType}.");
         if (threads is < 0 or > 1024)
@@ -40,7 +40,8 @@ public sealed partial class CpuBackend : Backend
         Isa = isa;
         Threads = threads == 0 ? Environment.ProcessorCount : threads;
         Parallel = new CpuParallel(Threads);
-        _gemm = new GroupedGemm(Parallel, floatType, Isa == CpuIsa.Avx512BFloat16);
+        _gemm = new GroupedGemm(
+            Parallel, floatType, Isa != CpuIsa.Simd, Isa == CpuIsa.Amx && floatType == DType.BFloat16 ? new TileKernel(tiles ?? TileProcessor.Native!, Threads) : null);
         _wide = new WideOperands(Parallel);
     }
 
@@ -58,6 +59,9 @@ public sealed partial class CpuBackend : Backend
 
     /// <summary>What products of bfloat16 are made of here.</summary>
     public CpuIsa Isa { get; }
+
+    /// <summary>Work memory of products.</summary>
+    internal GemmWorkspace Workspace => _gemm.Workspace;
 
     /// <summary>The threads of this backend.</summary>
     internal CpuParallel Parallel { get; }

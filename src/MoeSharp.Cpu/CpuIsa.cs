@@ -11,6 +11,9 @@ public enum CpuIsa
 
     /// <summary>Pairs of bfloat16 are multiplied by vdpbf16ps: Linux on x86-64 with AVX512-BF16.</summary>
     Avx512BFloat16,
+
+    /// <summary>Tiles of bfloat16 pairs are multiplied by tdpbf16ps: Linux on x86-64 with AMX-BF16.</summary>
+    Amx,
 }
 
 /// <summary>Chooses the instruction set for products of bfloat16, and names it.</summary>
@@ -20,31 +23,39 @@ public static class CpuIsas
     public const string Variable = "MOESHARP_CPU_ISA";
 
     /// <summary>The name that <see cref="Choose"/> takes.</summary>
-    public static string Spelling(CpuIsa isa) => isa == CpuIsa.Avx512BFloat16 ? "avx512_bf16" : "simd";
+    public static string Spelling(CpuIsa isa) => isa switch { CpuIsa.Amx => "amx", CpuIsa.Avx512BFloat16 => "avx512_bf16", _ => "simd" };
 
     /// <summary>The best one here, or the one that is asked for.</summary>
-    /// <param name="asked">auto, simd or avx512_bf16; null and the empty text mean auto.</param>
+    /// <param name="asked">auto, simd, avx512_bf16 or amx; null and the empty text mean auto.</param>
     /// <exception cref="BackendUnavailableException">The name is unknown, or this machine does not have it.</exception>
     public static CpuIsa Choose(string? asked)
     {
         switch (asked?.Trim().ToLowerInvariant())
         {
             case null or "" or "auto":
-                return DotKernel.IsSupported ? CpuIsa.Avx512BFloat16 : CpuIsa.Simd;
+                return Missing(CpuIsa.Amx) is null ? CpuIsa.Amx : Missing(CpuIsa.Avx512BFloat16) is null ? CpuIsa.Avx512BFloat16 : CpuIsa.Simd;
             case "simd":
                 return CpuIsa.Simd;
-            case "avx512_bf16" when DotKernel.IsSupported:
-                return CpuIsa.Avx512BFloat16;
             case "avx512_bf16":
-                throw new BackendUnavailableException(
-                    $"{Variable}=avx512_bf16, but here {Missing()}. Use {Variable}=auto.");
+                return Here(CpuIsa.Avx512BFloat16);
+            case "amx":
+                return Here(CpuIsa.Amx);
             default:
-                throw new BackendUnavailableException($"{Variable}='{asked}' is not an instruction set; use auto, simd or avx512_bf16.");
+                throw new BackendUnavailableException($"{Variable}='{asked}' is not an instruction set; use auto, simd, avx512_bf16 or amx.");
         }
     }
 
-    private static string Missing() =>
-        !ExecutablePage.IsSupported ? "is no Linux on x86-64, which its code is written for"
-        : !Vector512.IsHardwareAccelerated ? "512-bit vectors are off or absent"
-        : "the processor lacks AVX512-BF16, or the system forbids executable memory";
+    /// <summary>What this machine lacks for an instruction set, as the end of a sentence that starts with "here"; null when nothing.</summary>
+    public static string? Missing(CpuIsa isa) => isa switch
+    {
+        CpuIsa.Amx => TileProcessor.Missing,
+        CpuIsa.Avx512BFloat16 when DotKernel.IsSupported => null,
+        CpuIsa.Avx512BFloat16 when !ExecutablePage.IsSupported => "is no Linux on x86-64, which its code is written for",
+        CpuIsa.Avx512BFloat16 when !Vector512.IsHardwareAccelerated => "512-bit vectors are off or absent",
+        CpuIsa.Avx512BFloat16 => "the processor lacks AVX512-BF16, or the system forbids executable memory",
+        _ => null,
+    };
+
+    private static CpuIsa Here(CpuIsa isa) =>
+        Missing(isa) is { } missing ? throw new BackendUnavailableException($"{Variable}={Spelling(isa)}, but here {missing}. Use {Variable}=auto.") : isa;
 }

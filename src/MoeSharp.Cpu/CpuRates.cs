@@ -18,6 +18,9 @@ public sealed unsafe class CpuRates : IDisposable
 
     private const int Steps = 256, Rows = 14, Accumulators = 12;
 
+    /// <summary>Steps for which rows and columns of a product in tile registers take 32 KiB, two thirds of a first-level cache that comes with them.</summary>
+    private const int TileSteps = 128;
+
     /// <summary>Bytes that one measurement of a small region reads at least, in several passes.</summary>
     private const long LeastRead = 64L << 20;
 
@@ -25,6 +28,7 @@ public sealed unsafe class CpuRates : IDisposable
     private readonly float[] _sums;
     private readonly byte* _memory;
     private readonly float* _tiles;
+    private readonly TileKernel? _kernel;
     private readonly long _bytes;
     private long _count;
     private long _part;
@@ -32,11 +36,13 @@ public sealed unsafe class CpuRates : IDisposable
     /// <summary>Starts threads and touches the memory.</summary>
     /// <param name="threads">Threads that every rate is the sum of, at least 1.</param>
     /// <param name="bytes">Bytes of the largest region, a multiple of 1 MiB.</param>
+    /// <exception cref="MoeSharp.Core.BackendUnavailableException">MOESHARP_CPU_ISA names an instruction set that is unknown or not here.</exception>
     public CpuRates(int threads, long bytes = MemoryBytes)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(threads, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(bytes, 1 << 20);
         _parallel = new CpuParallel(threads);
+        _kernel = CpuIsas.Choose(Environment.GetEnvironmentVariable(CpuIsas.Variable)) == CpuIsa.Amx ? new TileKernel(TileProcessor.Native!, threads) : null;
         _sums = new float[threads * 64];
         _bytes = bytes;
         _memory = (byte*)NativeMemory.AlignedAlloc((nuint)bytes, 2 << 20);
@@ -55,9 +61,15 @@ public sealed unsafe class CpuRates : IDisposable
         return MultiplyAddsPerLoop * 2 * _count * _parallel.Threads / seconds / 1e9;
     }
 
-    /// <summary>GFLOP/s of bf16 pairs, operands in the first-level cache; 0 where the processor has no instruction for them.</summary>
+    /// <summary>GFLOP/s of bf16 pairs, operands in the first-level cache, in tile registers where products use them; 0 where the processor has no instruction for pairs.</summary>
     public double Pairs()
     {
+        if (_kernel is not null)
+        {
+            _count = 10_000;
+            return TileSteps * 2.0 * TileKernel.MaxRows * TileKernel.Columns * 2 * _count * _parallel.Threads / Time(static (rates, thread) => rates.MultiplyTiles(thread)) / 1e9;
+        }
+
         if (!DotKernel.IsSupported)
         {
             return 0;
@@ -108,6 +120,17 @@ public sealed unsafe class CpuRates : IDisposable
     /// <summary>The loop: enough independent sums to hide the latency, none of which leaves its register.</summary>
     internal static float MultiplyAdds(long count) =>
         Vector512.IsHardwareAccelerated ? Loop512(count) : Vector256.IsHardwareAccelerated ? Loop256(count) : Loop128(count);
+
+    private void MultiplyTiles(int thread)
+    {
+        float* a = _tiles + (thread * TileFloats), b = a + (TileSteps * TileKernel.MaxRows), c = b + (TileSteps * TileKernel.Columns);
+        for (long i = 0; i < _count; i++)
+        {
+            _kernel!.Run(thread, TileKernel.MaxRows, TileSteps, a, b, c, TileKernel.Columns, TileKernel.Columns / 2, 0, false);
+        }
+
+        _kernel!.Release(thread);
+    }
 
     private double Read()
     {

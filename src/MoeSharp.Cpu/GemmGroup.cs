@@ -21,6 +21,9 @@ internal unsafe struct GemmGroup
     /// <summary>Whether a step is a pair of bfloat16.</summary>
     public bool Pairs;
 
+    /// <summary>Whether pairs are multiplied in tile registers.</summary>
+    public bool Tiles;
+
     /// <summary>Index of the first row in the buffers of the epilogue.</summary>
     public int FirstRow;
 

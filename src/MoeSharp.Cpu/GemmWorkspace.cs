@@ -16,24 +16,27 @@ internal sealed unsafe class GemmWorkspace : IDisposable
     /// <summary>Tiles of A packed at a time: eight use whole cache lines of a transposed A.</summary>
     public const int RowTiles = 8;
 
-    /// <summary>Most row tiles of a block whose sums are kept beside the result.</summary>
-    public const int SumTiles = 18;
+    /// <summary>Most rows of a block whose sums are kept beside the result.</summary>
+    public const int SumRows = 256;
 
-    private const int StagingFloats = 16 * (Depth + 16);
-    private const int AccumulatorFloats = SumTiles * MicroKernel.MaxRows * Columns;
+    private const int AccumulatorFloats = SumRows * Columns;
     private const int EpilogueFloats = 6 * Columns;
+    private readonly int _tileRows;
+    private readonly int _stagingFloats;
     private readonly byte* _memory;
     private readonly long _perThread;
     private readonly long _byteCount;
 
-    /// <summary>Allocates for a number of threads, with room for sums where the result is not float32.</summary>
-    public GemmWorkspace(int threads, bool accumulates)
+    /// <summary>Allocates for a number of threads and a largest tile height, with room for sums where the result is not float32.</summary>
+    public GemmWorkspace(int threads, int tileRows, bool accumulates)
     {
+        _tileRows = tileRows;
+        _stagingFloats = 16 * (Math.Max(Depth, RowTiles * tileRows) + 16);
         ColumnStride = (Depth * KernelTable.TileColumns) + GemmPacking.Slack;
-        RowStride = (Depth * MicroKernel.MaxRows) + GemmPacking.Slack;
+        RowStride = (Depth * tileRows) + GemmPacking.Slack;
         long floats = (ColumnStride * (Columns / KernelTable.TileColumns)) + (RowStride * RowTiles)
-            + (MicroKernel.MaxRows * KernelTable.TileColumns);
-        floats += StagingFloats + (accumulates ? AccumulatorFloats + EpilogueFloats : 0);
+            + (tileRows * KernelTable.TileColumns);
+        floats += _stagingFloats + (accumulates ? AccumulatorFloats + EpilogueFloats : 0);
         _perThread = ((floats * sizeof(float)) + 4095) & ~4095L;
         _byteCount = _perThread * threads;
         _memory = (byte*)CpuAllocator.AllocateBytes(_byteCount);
@@ -54,14 +57,19 @@ internal sealed unsafe class GemmWorkspace : IDisposable
     /// <summary>A thread's tile of C, for edges.</summary>
     public float* EdgeTile(int thread) => RowBlock(thread) + (RowStride * RowTiles);
 
-    /// <summary>A thread's room for lines that are converted before they are packed: 16 of <see cref="Depth"/> steps, or one of <see cref="Columns"/> columns.</summary>
-    public float* Staging(int thread) => EdgeTile(thread) + (MicroKernel.MaxRows * KernelTable.TileColumns);
+    /// <summary>
+    /// A thread's room for lines that are converted before they are packed: 16 of <see cref="Depth"/> steps or of <see cref="RowTiles"/> tiles, or one of <see cref="Columns"/> columns.
+    /// </summary>
+    public float* Staging(int thread) => EdgeTile(thread) + (_tileRows * KernelTable.TileColumns);
 
     /// <summary>A thread's sums, where C is bfloat16.</summary>
-    public float* Accumulators(int thread) => Staging(thread) + StagingFloats;
+    public float* Accumulators(int thread) => Staging(thread) + _stagingFloats;
 
     /// <summary>A thread's rows for an epilogue on bfloat16, six of <see cref="Columns"/>.</summary>
     public float* EpilogueRows(int thread) => Accumulators(thread) + AccumulatorFloats;
+
+    /// <summary>Fills all of it with NaN: a product that reads what it has not written shows it.</summary>
+    internal void Poison() => new Span<byte>(_memory, checked((int)_byteCount)).Fill(0xFF);
 
     /// <summary>Frees the buffers.</summary>
     public void Dispose() => CpuAllocator.FreeBytes((nint)_memory, _byteCount);

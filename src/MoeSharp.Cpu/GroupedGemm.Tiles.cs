@@ -27,11 +27,34 @@ internal sealed unsafe partial class GroupedGemm
             GemmPacking.ColumnHalf(group.B, right + _half, Math.Min(lanes, _columns - right), start, depth, destination + lanes, staging);
             destination += _workspace.ColumnStride;
         }
+
+        if (group.Tiles)
+        {
+            TilePacking.PadColumns(_workspace.ColumnBlock(thread), _workspace.ColumnStride, endColumn - firstColumn, depth);
+        }
+    }
+
+    private void PackRow(in GemmGroup group, int firstRow, int endRow, int start, int depth, float* destination, int thread)
+    {
+        if (group.Tiles)
+        {
+            TilePacking.RowTile(group.A, firstRow, endRow - firstRow, start, depth, destination);
+        }
+        else
+        {
+            GemmPacking.RowTile(group.A, firstRow, endRow - firstRow, start, depth, destination, _workspace.Staging(thread));
+        }
     }
 
     private void PackRows(in GemmGroup group, int* edges, int tiles, int start, int depth, int thread)
     {
         float* destination = _workspace.RowBlock(thread);
+        if (group.A.DepthMajor && group.Tiles)
+        {
+            TilePacking.RowTiles(group.A, edges, tiles, start, depth, destination, _workspace.RowStride, _workspace.Staging(thread));
+            return;
+        }
+
         if (group.A.DepthMajor)
         {
             GemmPacking.RowTiles(group.A, edges, tiles, group.Rows, start, depth, destination, _workspace.RowStride, _workspace.Staging(thread));
@@ -40,8 +63,7 @@ internal sealed unsafe partial class GroupedGemm
 
         for (int i = 0; i < tiles; i++)
         {
-            GemmPacking.RowTile(
-                group.A, edges[i], edges[i + 1] - edges[i], start, depth, destination + (i * _workspace.RowStride), _workspace.Staging(thread));
+            PackRow(group, edges[i], edges[i + 1], start, depth, destination + (i * _workspace.RowStride), thread);
         }
     }
 
@@ -86,11 +108,11 @@ internal sealed unsafe partial class GroupedGemm
             if (_half16 || left + ahead <= _columns)
             {
                 // Sums beside C have room for whole tiles.
-                Multiply(group.Pairs, rows, depth, a, b, row + left, target.Stride, target.Half, ahead, add);
+                Multiply(group, thread, rows, depth, a, b, row + left, target.Stride, target.Half, ahead, add);
             }
             else
             {
-                Edge(group.Pairs, depth, a, b, row, left, rows, add, _workspace.EdgeTile(thread));
+                Edge(group, thread, depth, a, b, row, left, rows, add);
             }
 
             b += _workspace.ColumnStride;
@@ -99,8 +121,9 @@ internal sealed unsafe partial class GroupedGemm
 
     // The last columns go through a full tile beside C.
     private void Edge(
-        bool pairs, int depth, float* a, float* b, float* c, int left, int rows, bool add, float* tile)
+        in GemmGroup group, int thread, int depth, float* a, float* b, float* c, int left, int rows, bool add)
     {
+        float* tile = _workspace.EdgeTile(thread);
         int lanes = KernelTable.Lanes;
         int right = _half == 0 ? left + lanes : left;
         int leftCount = Math.Min(lanes, _columns - left);
@@ -116,7 +139,7 @@ internal sealed unsafe partial class GroupedGemm
             }
         }
 
-        Multiply(pairs, rows, depth, a, b, tile, 2 * lanes, lanes, 0, add);
+        Multiply(group, thread, rows, depth, a, b, tile, 2 * lanes, lanes, 0, add);
         for (int i = 0; i < rows; i++)
         {
             float* target = c + (i * _stride);
@@ -125,9 +148,13 @@ internal sealed unsafe partial class GroupedGemm
         }
     }
 
-    private static void Multiply(bool pairs, int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
+    private void Multiply(in GemmGroup group, int thread, int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
     {
-        if (pairs)
+        if (group.Tiles)
+        {
+            _tiles!.Run(thread, rows, depth, a, b, c, stride, half, ahead, add);
+        }
+        else if (group.Pairs)
         {
             DotKernel.Run(rows, depth, a, b, c, stride, half, ahead, add);
         }

@@ -23,11 +23,12 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
     /// <summary>Units per thread that make ragged groups end at about the same time: the last one is a sixth of a thread's share.</summary>
     private const int UnitsPerThread = 6;
 
-    /// <summary>Most row tiles of a unit: from 1008 rows on, packing B is about a percent of the work.</summary>
-    private const int MostRowTiles = 72;
+    /// <summary>Most rows of a unit: from here on, packing B is about a percent of the work.</summary>
+    private const int MostRows = 1008;
 
-    /// <summary>How pairs of bfloat16 are multiplied.</summary>
+    /// <summary>Whether bfloat16 is multiplied in pairs, and in tile registers.</summary>
     private readonly bool _pairs;
+    private readonly TileKernel? _tiles;
 
     /// <summary>Below this many multiply-adds waking another thread costs more than it brings.</summary>
     private const long SerialBelow = 100_000;
@@ -52,12 +53,17 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
     /// <param name="parallel">The threads.</param>
     /// <param name="floatType">Float32 or BFloat16: the type of operands; results are of that type or Float32.</param>
     /// <param name="pairs">Multiply bfloat16 in pairs (<see cref="DotKernel"/>) instead of widening it.</param>
-    public GroupedGemm(CpuParallel parallel, DType floatType, bool pairs)
+    /// <param name="tiles">Multiply pairs with this one.</param>
+    public GroupedGemm(CpuParallel parallel, DType floatType, bool pairs, TileKernel? tiles)
     {
         _parallel = parallel;
         _pairs = pairs;
-        _workspace = new GemmWorkspace(parallel.Threads, floatType == DType.BFloat16);
+        _tiles = tiles;
+        _workspace = new GemmWorkspace(parallel.Threads, tiles is null ? MicroKernel.MaxRows : TileKernel.MaxRows, floatType == DType.BFloat16);
     }
+
+    /// <summary>Packing buffers and sums.</summary>
+    internal GemmWorkspace Workspace => _workspace;
 
     /// <summary>Takes the engine for one call; the caller disposes the scope. Calls from several threads queue.</summary>
     /// <remarks>Not from inside a loop of the pool: the holder of the engine may be waiting for that loop to end.</remarks>
@@ -98,7 +104,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
             ref GemmGroup group = ref _groups[_count++];
             group = new GemmGroup
             {
-                A = a, B = b, C = c, Rows = rows, Steps = pairs ? (depth + 1) / 2 : depth, Pairs = pairs, FirstRow = firstRow,
+                A = a, B = b, C = c, Rows = rows, Steps = pairs ? (depth + 1) / 2 : depth, Pairs = pairs, Tiles = pairs && _tiles != null, FirstRow = firstRow,
             };
             group.A.Depth = group.B.Depth = depth;
             group.A.Reading = group.B.Reading = pairs ? GemmReading.Pairs : half ? GemmReading.Widened : GemmReading.Float32;
@@ -148,25 +154,27 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
         int mostColumnTiles = GemmWorkspace.Columns / KernelTable.TileColumns;
         _columnTiles = (_columns + perTile - 1) / perTile;
-        int rowTiles = 1;
+        int rowTiles = 1, height = 1;
         work = 0;
         for (int i = 0; i < _count; i++)
         {
             ref GemmGroup group = ref _groups[i];
-            group.RowTiles = (group.Rows + KernelTable.TileRows - 1) / KernelTable.TileRows;
+            int most = group.Tiles ? TileKernel.MaxRows : KernelTable.TileRows;
+            height = Math.Max(height, most);
+            group.RowTiles = (group.Rows + most - 1) / most;
             rowTiles = Math.Max(rowTiles, group.RowTiles);
             work += (long)group.Rows * group.Steps * _columns * (_half == 0 ? 1 : 2);
         }
 
         // A sum over columns needs all of them in one unit, cut at borders that nothing but the width decides.
         bool whole = _epilogue.Kind == GemmEpilogueKind.SwiGluBackward;
-        int tall = Math.Min(rowTiles, _half16 ? GemmWorkspace.SumTiles : MostRowTiles);
+        int tall = Math.Min(rowTiles, (_half16 ? GemmWorkspace.SumRows : MostRows) / height);
         int wide = Math.Min(_columnTiles, mostColumnTiles);
         int wanted = _parallel.Threads == 1 || work < SerialBelow ? 1 : UnitsPerThread * _parallel.Threads;
         while (CountUnits(tall, whole ? _columnTiles : wide) < wanted)
         {
             // Halve the longer side: the cost of packing goes with 1/rows + 1/columns.
-            bool cutRows = tall > 4 && (whole || wide <= 2 || tall * KernelTable.TileRows >= wide * KernelTable.TileColumns);
+            bool cutRows = tall > 4 && (whole || wide <= 2 || tall * height >= wide * KernelTable.TileColumns);
             if (!cutRows && (whole || wide <= 2))
             {
                 break;
@@ -222,6 +230,20 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
 
     private void Unit(int unit)
     {
+        int thread = CpuParallel.CurrentWorker;
+        Debug.Assert(thread < _parallel.Threads, "A product ran on a thread of another pool.");
+        try
+        {
+            Unit(unit, thread);
+        }
+        finally
+        {
+            _tiles?.Release(thread);
+        }
+    }
+
+    private void Unit(int unit, int thread)
+    {
         ref GemmGroup group = ref _groups[GroupOf(unit)];
         int local = unit - group.FirstItem;
         int columnBlock = local / group.RowBlocks;
@@ -230,8 +252,6 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         int endTile = Cut(group.RowTiles, group.RowBlocks, rowBlock + 1);
         int firstColumn = Cut(_columnTiles, _columnBlocks, columnBlock);
         int endColumn = Cut(_columnTiles, _columnBlocks, columnBlock + 1);
-        int thread = CpuParallel.CurrentWorker;
-        Debug.Assert(thread < _parallel.Threads, "A product ran on a thread of another pool.");
         if (endTile - firstTile == 1 && !group.A.DepthMajor && !group.B.DepthMajor)
         {
             Stream(group, firstTile, firstColumn, endColumn, thread);
@@ -258,7 +278,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
             int end = Math.Min(start + (GemmWorkspace.RowTiles * GemmWorkspace.Depth), group.Steps);
             for (int k = start, i = 0; k < end; k += GemmWorkspace.Depth, i++)
             {
-                GemmPacking.RowTile(group.A, firstRow, endRow - firstRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride), _workspace.Staging(thread));
+                PackRow(group, firstRow, endRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride), thread);
             }
 
             for (int column = firstColumn; column < endColumn; column++)

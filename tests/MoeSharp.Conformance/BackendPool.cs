@@ -21,12 +21,16 @@ public sealed class BackendPool : IDisposable
     /// <summary>The same, without the processor's instructions for bfloat16.</summary>
     public Backend Cpu16Simd { get; } = new CpuBackend(0, DType.BFloat16, CpuIsa.Simd);
 
+    /// <summary>The same in tile registers that are a model.</summary>
+    public TilePool Tiles { get; } = new();
+
     /// <summary>CUDA, on the emulator or a device; made when first used.</summary>
     public CudaPool Cuda { get; } = new();
 
     public void Dispose()
     {
         Cuda.Dispose();
+        Tiles.Dispose();
         Reference.Dispose();
         Cpu.Dispose();
         Cpu16.Dispose();

@@ -23,10 +23,13 @@ public abstract class CpuDeterminism<TCatalog>(DType type = DType.Float32)
         Assert.Equal(one[0], three[0]);
     }
 
+    /// <summary>The backend with a number of threads.</summary>
+    protected virtual Backend Make(int threads) => new CpuBackend(threads, type);
+
     /// <summary>Two runs on a backend of its own.</summary>
     private string[] Hashes(OpCase op, int threads)
     {
-        using Backend backend = new CpuBackend(threads, type);
+        using Backend backend = Make(threads);
         return [op.RunOn(backend, Poison.Loud).Hash(), op.RunOn(backend, Poison.Loud).Hash()];
     }
 }

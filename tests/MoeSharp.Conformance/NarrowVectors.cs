@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.Intrinsics;
 using Xunit;
 
@@ -30,26 +29,7 @@ public sealed class NarrowVectors
             return; // this process runs them by itself
         }
 
-        string program = Environment.ProcessPath!;
-        string[] self = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [typeof(NarrowVectors).Assembly.Location] : [];
-        var start = new ProcessStartInfo(program, [.. self, .. s_rules.SelectMany(rule => (string[])["--filter-class", rule.FullName!])])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        start.Environment[withoutWhat] = "0";
-        start.Environment[Expected] = $"{bits}";
-        foreach (string variable in start.Environment.Keys.Where(name => name.StartsWith("TESTINGPLATFORM_", StringComparison.Ordinal)).ToArray())
-        {
-            start.Environment.Remove(variable); // what ties this process to the program that started it
-        }
-
-        CancellationToken stop = TestContext.Current.CancellationToken;
-        using Process child = Process.Start(start)!;
-        Task<string> output = child.StandardOutput.ReadToEndAsync(stop), error = child.StandardError.ReadToEndAsync(stop);
-        await child.WaitForExitAsync(stop).WaitAsync(TimeSpan.FromMinutes(5), stop);
-        string[] failures = [.. (await output).Split('\n').Where(line => line.StartsWith("failed", StringComparison.Ordinal)).Take(5)];
-        Assert.True(child.ExitCode == 0, $"With {bits}-bit vectors: {string.Join("; ", failures)} {await error}");
+        await ChildSuite.RunAsync(s_rules, new Dictionary<string, string> { [withoutWhat] = "0", [Expected] = $"{bits}" }, $"{bits}-bit vectors");
     }
 
     /// <summary>Called before anything is computed: a child whose switch did nothing must not pass for one that ran narrow.</summary>

@@ -136,6 +136,39 @@ internal sealed class X64Assembler
     /// <summary>sum[i] += a[2i] b[2i] + a[2i+1] b[2i+1] over pairs of bfloat16: vdpbf16ps.</summary>
     public void DotPairs(int sum, int a, int b) => Vector(0x02, 0x02, 0x52, sum, a, b);
 
+    /// <summary>register = value, not negative.</summary>
+    public void Set(Register register, int value)
+    {
+        if (register >= Register.R8)
+        {
+            Emit(0x41);
+        }
+
+        Emit((byte)(0xB8 | ((int)register & 7)));
+        Number(value);
+    }
+
+    /// <summary>Shapes of all tiles = 64 bytes of memory; their content becomes 0: ldtilecfg.</summary>
+    public void ConfigureTiles(Register from)
+    {
+        Emit(0xC4, (byte)(0xC2 | ((~(int)from & 8) << 2)), 0x78, 0x49, (byte)((int)from & 7));
+    }
+
+    /// <summary>No tile has a shape, and the thread no state of tiles: tilerelease.</summary>
+    public void ReleaseTiles() => Emit(0xC4, 0xE2, 0x78, 0x49, 0xC0);
+
+    /// <summary>tile = 0: tilezero.</summary>
+    public void ZeroTile(int tile) => Emit(0xC4, 0xE2, 0x7B, 0x49, Direct(tile, 0));
+
+    /// <summary>Row r of tile = memory[from + offset + r * stride]: tileloadd.</summary>
+    public void LoadTile(int tile, Register from, Register stride, int offset) => Tile(3, tile, from, stride, offset);
+
+    /// <summary>memory[to + offset + r * stride] = row r of tile: tilestored.</summary>
+    public void StoreTile(int tile, Register to, Register stride, int offset) => Tile(2, tile, to, stride, offset);
+
+    /// <summary>sum += a b, a in rows of pairs of bfloat16 along k, b in rows of pairs along the columns: tdpbf16ps.</summary>
+    public void DotTiles(int sum, int a, int b) => Emit(0xC4, 0xE2, (byte)(((~b & 15) << 3) | 2), 0x5C, Direct(sum, a));
+
     private static int High(Register register, int bit) => (int)register >> 3 << bit;
 
     private static byte Direct(int register, int other) => (byte)(0xC0 | ((register & 7) << 3) | (other & 7));
@@ -169,6 +202,19 @@ internal sealed class X64Assembler
         {
             Memory(to, from, offset);
         }
+    }
+
+    // VEX with a base, an index that is not scaled and a 32-bit displacement. Map 0F38; prefix 2 is F3, 3 is F2.
+    private void Tile(int prefix, int tile, Register from, Register stride, int offset)
+    {
+        Emit(
+            0xC4,
+            (byte)(0x82 | ((~(int)stride & 8) << 3) | ((~(int)from & 8) << 2)),
+            (byte)(0x78 | prefix),
+            0x4B,
+            (byte)(0x84 | (tile << 3)),
+            (byte)((((int)stride & 7) << 3) | ((int)from & 7)));
+        Number(offset);
     }
 
     // A base register and a 32-bit displacement. The stack pointer and its twin R12 would need another byte; neither is in the enum.

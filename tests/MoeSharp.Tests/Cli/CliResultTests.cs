@@ -118,7 +118,7 @@ public sealed partial class CliResultTests(TrainedRun run)
         using JsonDocument json = await JsonAsync("info");
         Assert.Equal(
             [
-                "command", "version", "runtime", "system", "runtime_identifier", "processors", "vector_units", "memory_bytes",
+                "command", "version", "runtime", "system", "runtime_identifier", "processors", "vector_units", "bf16_products", "amx_missing", "memory_bytes",
                 "cuda_driver", "cuda_driver_version", "nvrtc", "nvrtc_version", "kernel_cache", "kernel_cache_bytes", "kernel_folder", "cuda_devices", "cuda_problems",
                 "probes", "environment", "backend",
             ],

@@ -71,7 +71,7 @@ public sealed partial class ArchitectureTests
 
     [Theory]
     [InlineData(@"\bConsole\.", "MoeSharp.Cli", "writes to the console")]
-    [InlineData(@"\b(LibraryImport|DllImport)\b", "MoeSharp.Cuda", "calls native code", "MoeSharp.Cpu/Native/ExecutablePage.cs")]
+    [InlineData(@"\b(LibraryImport|DllImport)\b", "MoeSharp.Cuda", "calls native code", "MoeSharp.Cpu/Native/")]
     [InlineData(@"\busing System\.Net\b|\bHttpClient\b", "", "reaches for the network")]
     public void Habit_StaysInItsProject(string pattern, string home, string what, string exception = "")
     {
@@ -79,7 +79,7 @@ public sealed partial class ArchitectureTests
         foreach (string path in Repository.Files("src", "*.cs"))
         {
             string project = Path.GetRelativePath(Repository.PathOf("src"), path).Split(Path.DirectorySeparatorChar)[0];
-            if (project != home && !(exception.Length > 0 && path.EndsWith(exception.Replace('/', Path.DirectorySeparatorChar), StringComparison.Ordinal)))
+            if (project != home && !(exception.Length > 0 && path.Contains(exception.Replace('/', Path.DirectorySeparatorChar), StringComparison.Ordinal)))
             {
                 Assert.False(regex.IsMatch(File.ReadAllText(path)), $"{path} {what}; only {(home.Length > 0 ? home : "nobody")} may.");
             }

@@ -8,8 +8,9 @@ namespace MoeSharp.Bench;
 public class QuantizeBench
 {
     private readonly QuantizerSpec _spec = new();
-    private CpuBackend _backend = null!;
     private Tensor _x = null!, _codebook = null!, _codes = null!, _distances = null!, _loss = null!, _y = null!, _dX = null!, _dCodebook = null!, _products = null!;
+
+    private CpuBackend Backend { get; set; } = null!;
 
     [Params(4096)]
     public int Tokens { get; set; }
@@ -23,34 +24,34 @@ public class QuantizeBench
     [GlobalSetup]
     public void Setup()
     {
-        _backend = new CpuBackend();
+        Backend = new CpuBackend();
         (_x, _codebook) = (Normals(1, Tokens, Width), Normals(2, Codes, Width));
-        (_codes, _distances, _loss) = (_backend.Empty(new Shape(Tokens), DType.Int32), _backend.Empty(Tokens), _backend.Empty(1));
-        (_y, _dX, _dCodebook, _products) = (_backend.Empty(Tokens, Width), _backend.Empty(Tokens, Width), _backend.Empty(Codes, Width), _backend.Empty(Tokens, Codes));
-        _backend.Fill(_dCodebook, 0);
+        (_codes, _distances, _loss) = (Backend.Empty(new Shape(Tokens), DType.Int32), Backend.Empty(Tokens), Backend.Empty(1));
+        (_y, _dX, _dCodebook, _products) = (Backend.Empty(Tokens, Width), Backend.Empty(Tokens, Width), Backend.Empty(Codes, Width), Backend.Empty(Tokens, Codes));
+        Backend.Fill(_dCodebook, 0);
         Forward();
     }
 
     [Benchmark]
-    public void Forward() => _backend.Quantize(_x, _codebook, _spec, _codes, _distances, _loss, _y);
+    public void Forward() => Backend.Quantize(_x, _codebook, _spec, _codes, _distances, _loss, _y);
 
     [Benchmark]
-    public void Backward() => _backend.QuantizeBackward(_x, _codebook, _codes, _loss, _y, _spec, _dX, _dCodebook);
+    public void Backward() => Backend.QuantizeBackward(_x, _codebook, _codes, _loss, _y, _spec, _dX, _dCodebook);
 
     [Benchmark(Baseline = true)]
-    public void ProductAlone() => _backend.Gemm(_x, _codebook, transposeA: false, transposeB: true, accumulate: false, _products);
+    public void ProductAlone() => Backend.Gemm(_x, _codebook, transposeA: false, transposeB: true, accumulate: false, _products);
 
     [GlobalCleanup]
     public void Cleanup()
     {
         Array.ForEach((Tensor[])[_x, _codebook, _codes, _distances, _loss, _y, _dX, _dCodebook, _products], tensor => tensor.Dispose());
-        _backend.Dispose();
+        Backend.Dispose();
     }
 
     private Tensor Normals(ulong stream, params ReadOnlySpan<long> shape)
     {
         var random = new CounterRandom(1, stream);
-        Tensor tensor = _backend.Empty(shape);
+        Tensor tensor = Backend.Empty(shape);
         tensor.FromDoubles([.. Enumerable.Range(0, (int)tensor.ElementCount).Select(i => random.Normal((ulong)i))]);
         return tensor;
     }

@@ -5,15 +5,13 @@ namespace MoeSharp.Cpu;
 
 /// <summary>Host memory for tensors and workspaces: aligned, larger than 2 GB when asked, counted.</summary>
 /// <remarks>
-/// Every block starts on a cache line, so that a vector load of an aligned row never splits a line. Blocks of 4 MiB and more start on
-/// a 2 MiB boundary, where the operating system can back them with huge pages and the packed panels need few TLB entries.
+/// Every block starts on a cache line, so that a vector load of an aligned row never splits a line. Blocks of 2 MiB and more start on
+/// a 2 MiB boundary and ask for huge pages (<see cref="HugePages"/>).
 /// </remarks>
 internal static unsafe class CpuAllocator
 {
     /// <summary>Alignment of every block: one cache line, one 512-bit vector.</summary>
     public const int Alignment = 64;
-
-    private const long HugePage = 2L << 20;
 
     /// <summary>Allocates a block with unspecified content; it is freed when its last lease returns.</summary>
     /// <exception cref="InsufficientMemoryException">The memory is not there.</exception>
@@ -26,8 +24,13 @@ internal static unsafe class CpuAllocator
     {
         try
         {
-            nuint alignment = (nuint)(byteCount >= 2 * HugePage ? HugePage : Alignment);
-            var pointer = (nint)NativeMemory.AlignedAlloc(checked((nuint)byteCount), alignment);
+            bool large = byteCount >= HugePages.Size;
+            var pointer = (nint)NativeMemory.AlignedAlloc(checked((nuint)byteCount), (nuint)(large ? HugePages.Size : Alignment));
+            if (large)
+            {
+                HugePages.Advise((void*)pointer, byteCount);
+            }
+
             AllocationTracker.Allocated(byteCount);
             return pointer;
         }

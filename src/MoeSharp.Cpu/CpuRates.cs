@@ -81,7 +81,7 @@ public sealed unsafe class CpuRates : IDisposable
             float* a = rates._tiles + (thread * TileFloats), b = a + (Steps * Rows), c = b + (Steps * 32) + 512;
             for (long i = 0; i < rates._count; i++)
             {
-                DotKernel.Run(Rows, Steps, a, b, c, 32, 16, 0, false);
+                DotKernel.Run(Rows, Steps, a, b, c, 32, 16, 0, false, (byte*)b, 0);
             }
         });
         return _count * Steps * 2.0 * Rows * 32 * 2 * _parallel.Threads / seconds / 1e9;

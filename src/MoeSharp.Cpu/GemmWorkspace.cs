@@ -37,7 +37,7 @@ internal sealed unsafe class GemmWorkspace : IDisposable
         long floats = (ColumnStride * (Columns / KernelTable.TileColumns)) + (RowStride * RowTiles)
             + (tileRows * KernelTable.TileColumns);
         floats += _stagingFloats + (accumulates ? AccumulatorFloats + EpilogueFloats : 0);
-        _perThread = ((floats * sizeof(float)) + 4095) & ~4095L;
+        _perThread = ((floats * sizeof(float)) + HugePages.Size - 1) & ~(HugePages.Size - 1);
         _byteCount = _perThread * threads;
         _memory = (byte*)CpuAllocator.AllocateBytes(_byteCount);
     }

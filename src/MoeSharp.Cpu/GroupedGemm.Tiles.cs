@@ -104,15 +104,15 @@ internal sealed unsafe partial class GroupedGemm
         for (int tile = firstColumn; tile < endColumn; tile++)
         {
             int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
-            next.Advance();
+            byte* request = next.Take(b, out nint step);
             if (_half16 || left + ahead <= _columns)
             {
                 // Sums beside C have room for whole tiles.
-                Multiply(group, thread, rows, depth, a, b, row + left, target.Stride, target.Half, ahead, add);
+                Multiply(group, thread, rows, depth, a, b, row + left, target.Stride, target.Half, ahead, add, request, step);
             }
             else
             {
-                Edge(group, thread, depth, a, b, row, left, rows, add);
+                Edge(group, thread, depth, a, b, row, left, rows, add, request, step);
             }
 
             b += _workspace.ColumnStride;
@@ -121,7 +121,7 @@ internal sealed unsafe partial class GroupedGemm
 
     // The last columns go through a full tile beside C.
     private void Edge(
-        in GemmGroup group, int thread, int depth, float* a, float* b, float* c, int left, int rows, bool add)
+        in GemmGroup group, int thread, int depth, float* a, float* b, float* c, int left, int rows, bool add, byte* request, nint step)
     {
         float* tile = _workspace.EdgeTile(thread);
         int lanes = KernelTable.Lanes;
@@ -139,7 +139,7 @@ internal sealed unsafe partial class GroupedGemm
             }
         }
 
-        Multiply(group, thread, rows, depth, a, b, tile, 2 * lanes, lanes, 0, add);
+        Multiply(group, thread, rows, depth, a, b, tile, 2 * lanes, lanes, 0, add, request, step);
         for (int i = 0; i < rows; i++)
         {
             float* target = c + (i * _stride);
@@ -148,7 +148,8 @@ internal sealed unsafe partial class GroupedGemm
         }
     }
 
-    private void Multiply(in GemmGroup group, int thread, int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
+    private void Multiply(
+        in GemmGroup group, int thread, int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add, byte* next, nint nextStep)
     {
         if (group.Tiles)
         {
@@ -156,11 +157,11 @@ internal sealed unsafe partial class GroupedGemm
         }
         else if (group.Pairs)
         {
-            DotKernel.Run(rows, depth, a, b, c, stride, half, ahead, add);
+            DotKernel.Run(rows, depth, a, b, c, stride, half, ahead, add, next, nextStep);
         }
         else
         {
-            KernelTable.ForRows(rows)(depth, a, b, c, stride, half, ahead, add);
+            KernelTable.ForRows(rows)(depth, a, b, c, stride, half, ahead, add, next, nextStep);
         }
     }
 

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.Intrinsics.X86;
 using MoeSharp.Core;
 
 namespace MoeSharp.Cpu;
@@ -258,10 +257,9 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
             return;
         }
 
-        PrefetchRun next = Next(unit, group, (long)(endTile - firstTile) * (endColumn - firstColumn));
         for (int column = firstColumn; column < endColumn; column += _unitTiles)
         {
-            Block(group, firstTile, endTile, column, Math.Min(column + _unitTiles, endColumn), ref next, thread);
+            Block(unit, group, firstTile, endTile, column, Math.Min(column + _unitTiles, endColumn), endColumn, thread);
         }
     }
 
@@ -300,34 +298,60 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         Finish(group, target, firstRow, endRow, firstColumn, endColumn, thread);
     }
 
-    // The weights of the unit that this thread will probably get next. A gradient of weights has none, and a matrix in cache needs no help.
-    private PrefetchRun Next(int unit, in GemmGroup now, long tiles)
+    // The block of B that follows a block on this thread: further in k, further right, or the first one of the unit that it will probably get next.
+    private PrefetchRun Next(int unit, in GemmGroup group, int firstColumn, int lastColumn, int endColumn, int start, int depth)
     {
+        // A gradient of weights has no weights to read, and a matrix that is in cache needs no help.
+        if (group.A.DepthMajor && group.B.DepthMajor)
+        {
+            return default;
+        }
+
+        if (start + depth < group.Steps)
+        {
+            return Request(group, firstColumn, lastColumn, start + depth, depth);
+        }
+
+        if (lastColumn < endColumn)
+        {
+            return Request(group, lastColumn, Math.Min(lastColumn + _unitTiles, endColumn), 0, depth);
+        }
+
         int following = unit + _parallel.Threads;
-        if (!Sse.IsSupported || following >= _units || (now.A.DepthMajor && now.B.DepthMajor))
+        if (following >= _units)
         {
             return default;
         }
 
-        ref GemmGroup group = ref _groups[GroupOf(following)];
-        int size = group.B.Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort);
-        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
-        int block = (following - group.FirstItem) / group.RowBlocks;
-        int first = Cut(_columnTiles, _columnBlocks, block) * perTile;
-        int end = Math.Min(Cut(_columnTiles, _columnBlocks, block + 1) * perTile, _columns);
-        if ((now.B.Data == group.B.Data && (following - group.FirstItem) % group.RowBlocks >= _parallel.Threads) || group.B.Lines != null)
+        ref GemmGroup other = ref _groups[GroupOf(following)];
+        int local = following - other.FirstItem, block = local / other.RowBlocks;
+        if (other.B.Data == group.B.Data && local % other.RowBlocks >= _parallel.Threads)
         {
             return default;
         }
 
-        long calls = tiles * ((now.Steps + GemmWorkspace.Depth - 1) / GemmWorkspace.Depth);
-        nint stride = group.B.Stride * size;
-        return group.B.DepthMajor
-            ? new PrefetchRun((byte*)group.B.Data + (first * size), (end - first) * size, stride, group.B.Depth, calls)
-            : new PrefetchRun((byte*)group.B.Data + (first * stride), group.B.Depth * size, stride, end - first, calls);
+        int first = Cut(_columnTiles, _columnBlocks, block);
+        return Request(other, first, Math.Min(first + _unitTiles, Cut(_columnTiles, _columnBlocks, block + 1)), 0, depth);
     }
 
-    private void Block(in GemmGroup group, int firstTile, int endTile, int firstColumn, int endColumn, ref PrefetchRun next, int thread)
+    private PrefetchRun Request(in GemmGroup group, int firstTile, int endTile, int start, int depth)
+    {
+        if (group.B.Lines != null)
+        {
+            return default;
+        }
+
+        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes, each = group.Pairs ? 2 : 1;
+        int size = group.B.Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort);
+        nint first = (nint)firstTile * perTile, columns = Math.Min((nint)endTile * perTile, _columns) - first;
+        nint k = (nint)start * each, steps = Math.Min(GemmWorkspace.Depth * each, group.B.Depth - k), stride = group.B.Stride * size;
+        var data = (byte*)group.B.Data;
+        return group.B.DepthMajor
+            ? new PrefetchRun(data + (k * stride) + (first * size), columns * size, stride, steps, _half * size, depth)
+            : new PrefetchRun(data + (first * stride) + (k * size), steps * size, stride, columns, _half * stride, depth);
+    }
+
+    private void Block(int unit, in GemmGroup group, int firstTile, int endTile, int firstColumn, int endColumn, int unitEnd, int thread)
     {
         int* edges = stackalloc int[GemmWorkspace.RowTiles + 1];
         Target target = TargetOf(
@@ -338,6 +362,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
             int depth = Math.Min(GemmWorkspace.Depth, group.Steps - start);
             bool last = start + depth == group.Steps;
             PackColumns(group, firstColumn, endColumn, start, depth, thread);
+            PrefetchRun next = Next(unit, group, firstColumn, endColumn, unitEnd, start, depth);
             for (int tile = firstTile; tile < endTile; tile += GemmWorkspace.RowTiles)
             {
                 int tiles = Math.Min(GemmWorkspace.RowTiles, endTile - tile);

@@ -14,7 +14,7 @@ internal interface IRows
 /// <summary>The kernels for this processor's widest vectors, one per tile height.</summary>
 internal static unsafe class KernelTable
 {
-    private static readonly delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void>[] s_kernels = Choose();
+    private static readonly delegate*<nint, float*, float*, float*, nint, nint, nint, bool, byte*, nint, void>[] s_kernels = Choose();
 
     /// <summary>Numbers per vector: 16, 8 or 4.</summary>
     public static int Lanes => Vector512.IsHardwareAccelerated ? 16 : Vector256.IsHardwareAccelerated ? 8 : 4;
@@ -26,14 +26,14 @@ internal static unsafe class KernelTable
     public static int TileRows => Vector512.IsHardwareAccelerated || AdvSimd.IsSupported || Avx512F.VL.IsSupported ? 14 : 6;
 
     /// <summary>The kernel for a tile height, 1 to <see cref="MicroKernel.MaxRows"/>.</summary>
-    public static delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void> ForRows(int rows) => s_kernels[rows];
+    public static delegate*<nint, float*, float*, float*, nint, nint, nint, bool, byte*, nint, void> ForRows(int rows) => s_kernels[rows];
 
-    private static delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void>[] Choose() =>
+    private static delegate*<nint, float*, float*, float*, nint, nint, nint, bool, byte*, nint, void>[] Choose() =>
         Vector512.IsHardwareAccelerated ? Make<Simd512, Vector512<float>>()
         : Vector256.IsHardwareAccelerated ? Make<Simd256, Vector256<float>>()
         : Make<Simd128, Vector128<float>>();
 
-    private static delegate*<nint, float*, float*, float*, nint, nint, nint, bool, void>[] Make<TSimd, TVector>()
+    private static delegate*<nint, float*, float*, float*, nint, nint, nint, bool, byte*, nint, void>[] Make<TSimd, TVector>()
         where TSimd : struct, ISimd<TVector>
         where TVector : struct =>
     [

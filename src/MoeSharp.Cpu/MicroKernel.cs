@@ -30,8 +30,11 @@ internal static unsafe class MicroKernel
     /// <param name="half">Distance between the two vectors of a row of c.</param>
     /// <param name="ahead">Distance from c to the tile that will be asked for next; its rows are prefetched.</param>
     /// <param name="add">Start from c instead of zero.</param>
+    /// <param name="next">Memory to ask for on the way; see <see cref="PrefetchRun"/>.</param>
+    /// <param name="nextStep">Bytes from one request to the next.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run<TSimd, TVector, TRows>(nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
+    public static void Run<TSimd, TVector, TRows>(
+        nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add, byte* next, nint nextStep)
         where TSimd : struct, ISimd<TVector>
         where TVector : struct
         where TRows : struct, IRows
@@ -149,12 +152,12 @@ internal static unsafe class MicroKernel
 
         if (Sse.IsSupported)
         {
-            float* next = c + ahead;
+            float* row = c + ahead;
             for (int i = 0; i < TRows.Count; i++)
             {
-                Sse.Prefetch0(next);
-                Sse.Prefetch0(next + half);
-                next += stride;
+                Sse.Prefetch0(row);
+                Sse.Prefetch0(row + half);
+                row += stride;
             }
         }
 
@@ -166,6 +169,13 @@ internal static unsafe class MicroKernel
                 if (TSimd.Lanes > 8)
                 {
                     Sse.Prefetch0(b + (((PrefetchSteps * 2) + 1) * TSimd.Lanes));
+                }
+
+                if (depth % PrefetchRun.StepsPerRequest == 0)
+                {
+                    Sse.Prefetch1(next);
+                    Sse.Prefetch1(next + 64);
+                    next += nextStep;
                 }
             }
 

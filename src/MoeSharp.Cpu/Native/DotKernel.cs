@@ -14,7 +14,7 @@ namespace MoeSharp.Cpu;
 /// </remarks>
 internal static unsafe class DotKernel
 {
-    private const int Unroll = 4;
+    private const int Unroll = PrefetchRun.StepsPerRequest;
 
     /// <summary>How many steps ahead of the columns to prefetch; of 0, 8, 16 and 32 (bench/MoeSharp.Bench, GemmBench) as good as any.</summary>
     private const int PrefetchSteps = 16;
@@ -34,11 +34,14 @@ internal static unsafe class DotKernel
     /// <param name="half">Distance between the two vectors of a row of c.</param>
     /// <param name="ahead">Distance from c to the tile that will be asked for next; its rows are prefetched.</param>
     /// <param name="add">Start from c instead of zero.</param>
-    public static void Run(int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add)
+    /// <param name="next">Memory to ask for on the way.</param>
+    /// <param name="nextStep">Bytes from one request to the next.</param>
+    public static void Run(
+        int rows, nint depth, float* a, float* b, float* c, nint stride, nint half, nint ahead, bool add, byte* next, nint nextStep)
     {
         var call = new Call
         {
-            Blocks = depth / Unroll, Rest = depth % Unroll, A = a, B = b, C = c, Stride = stride * sizeof(float), Half = half * sizeof(float), Ahead = ahead * sizeof(float), Add = add ? 1 : 0,
+            Blocks = depth / Unroll, Rest = depth % Unroll, A = a, B = b, C = c, Stride = stride * sizeof(float), Half = half * sizeof(float), Ahead = ahead * sizeof(float), Add = add ? 1 : 0, Next = next, NextStep = nextStep,
         };
         ((delegate* unmanaged[SuppressGCTransition]<Call*, void>)s_entries[rows])(&call);
     }
@@ -70,8 +73,10 @@ internal static unsafe class DotKernel
 
         code.Here(toLoop);
         PrefetchRows(code, rows, c, half, stride);
-        Loop(code, rows, blocks, a, b, Unroll);
-        Loop(code, rows, rest, a, b, 1);
+        code.Load(c, Register.Rdi, Offset(nameof(Call.Next)));
+        code.Load(Register.R11, Register.Rdi, Offset(nameof(Call.NextStep)));
+        Loop(code, rows, blocks, a, b, c, Unroll);
+        Loop(code, rows, rest, a, b, c, 1);
         Rows(code, rows, c, half, stride, code.StoreVector);
         code.Return();
         return code.ToArray();
@@ -113,11 +118,19 @@ internal static unsafe class DotKernel
         }
     }
 
-    private static void Loop(X64Assembler code, int rows, Register count, Register a, Register b, int steps)
+    // The step between requests is in R11.
+    private static void Loop(X64Assembler code, int rows, Register count, Register a, Register b, Register next, int steps)
     {
         code.Test(count);
         int done = code.JumpIfZero();
         int top = code.Position;
+        if (steps == PrefetchRun.StepsPerRequest)
+        {
+            code.PrefetchSecond(next, 0);
+            code.PrefetchSecond(next, 64);
+            code.Add(next, Register.R11);
+        }
+
         for (int step = 0; step < steps; step++)
         {
             int left = 128 * step, line = 4 * rows * step;
@@ -174,5 +187,7 @@ internal static unsafe class DotKernel
         public nint Half;
         public nint Ahead;
         public nint Add;
+        public byte* Next;
+        public nint NextStep;
     }
 }

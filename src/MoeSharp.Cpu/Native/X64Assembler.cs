@@ -107,16 +107,10 @@ internal sealed class X64Assembler
     }
 
     /// <summary>Asks for a cache line in the first-level cache.</summary>
-    public void Prefetch(Register from, int offset)
-    {
-        if (from >= Register.R8)
-        {
-            Emit(0x41);
-        }
+    public void Prefetch(Register from, int offset) => Prefetch(1, from, offset);
 
-        Emit(0x0F, 0x18);
-        Memory(1, from, offset);
-    }
+    /// <summary>Asks for a cache line in the second-level cache.</summary>
+    public void PrefetchSecond(Register from, int offset) => Prefetch(2, from, offset);
 
     /// <summary>Returns.</summary>
     public void Return() => Emit(0xC3);
@@ -168,6 +162,17 @@ internal sealed class X64Assembler
 
     /// <summary>sum += a b, a in rows of pairs of bfloat16 along k, b in rows of pairs along the columns: tdpbf16ps.</summary>
     public void DotTiles(int sum, int a, int b) => Emit(0xC4, 0xE2, (byte)(((~b & 15) << 3) | 2), 0x5C, Direct(sum, a));
+
+    private void Prefetch(int hint, Register from, int offset)
+    {
+        if (from >= Register.R8)
+        {
+            Emit(0x41);
+        }
+
+        Emit(0x0F, 0x18);
+        Memory(hint, from, offset);
+    }
 
     private static int High(Register register, int bit) => (int)register >> 3 << bit;
 

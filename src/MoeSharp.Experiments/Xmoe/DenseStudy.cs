@@ -141,7 +141,10 @@ internal sealed class DenseStudy : Study
         yield return new ScatterFigure(
             "dense-threshold", "Split models at lower thresholds", "Each line is one trained model per seed, evaluated at t from 1 (right) down (left). Bars are one standard deviation over seeds.",
             "measured width per token and layer", "bits per byte", points, lines);
-        yield return SweepFigure.Of(results, "dense-sweep", LossName);
+        foreach (Figure figure in SweepFigure.Of(results, "dense-sweep", LossName))
+        {
+            yield return figure;
+        }
     }
 
     private static string Loss(double mass) => $"loss_t{Number(mass)}";

@@ -97,7 +97,10 @@ internal sealed class ThresholdStudy : Study
             "A threshold router takes many experts where its probabilities are flat, that is where it is undecided. Bars are one standard deviation over seeds.",
             "width per token", "F0", MixedText.Kinds,
             [.. Methods(results).Select(arm => (arm.Arm.Label, (IReadOnlyList<Spread>)[.. MixedText.Kinds.Select(kind => Spread.Of([.. arm.Values("real_" + kind).Select(real => real * arm.Arm.ExpertWidth)]))]))]);
-        yield return SweepFigure.Of(results, "threshold-sweep", LossName);
+        foreach (Figure figure in SweepFigure.Of(results, "threshold-sweep", LossName))
+        {
+            yield return figure;
+        }
     }
 
     /// <inheritdoc/>

@@ -117,12 +117,13 @@ public sealed class DiscreteBranchTests : AutogradTest
     [Fact]
     public void Map_SendsCodesToTheirExperts()
     {
-        using MoeLayer byRemainder = Layer(new() { Codes = 6 }), byMap = Layer(new() { Codes = 6, ExpertOfCode = [3, 3, 2, 1, 0, 0] });
+        int[] map = [3, 3, 2, 1, 0, 0];
+        using MoeLayer byRemainder = Layer(new() { Codes = 6 }), byMap = Layer(new() { Codes = 6, ExpertOfCode = map });
         using Tensor x = Random("x", Tokens, Hidden);
         int[] codes = Run(byRemainder, x).Codes;
         Assert.True(codes.Distinct().Count() > 2);
         Assert.Equal(codes.Select(code => code % Experts), Run(byRemainder, x).Ids);
-        Assert.Equal(codes.Select(code => new[] { 3, 3, 2, 1, 0, 0 }[code]), Run(byMap, x).Ids);
+        Assert.Equal(codes.Select(code => map[code]), Run(byMap, x).Ids);
     }
 
     [Theory]

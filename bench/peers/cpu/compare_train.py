@@ -48,7 +48,9 @@ class Training:
         end = time.monotonic() + PATIENCE
         while len(lines := self.lines()) < self.seen + more:
             if self.process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"compare_train.py: moe train wrote no metrics (exit {self.process.poll()}).")
+                code = self.process.poll()
+                self.close()
+                raise SystemExit(f"compare_train.py: moe train wrote no metrics (exit {code}).")
             time.sleep(0.02)
         new, self.seen = lines[self.seen :], len(lines)
         return new

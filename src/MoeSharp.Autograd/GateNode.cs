@@ -20,4 +20,7 @@ public sealed record GateNode(Variable Weights, Variable BalanceLoss, Variable Z
 
     /// <summary>[T, C]: what a <see cref="Router"/> scored the tokens by, before noise and biases; null where there are no logits.</summary>
     public Variable? Logits { get; init; }
+
+    /// <summary>Most real slots in the ids, where a capacity bounds them below T*K; else 0.</summary>
+    public int RowLimit { get; init; }
 }

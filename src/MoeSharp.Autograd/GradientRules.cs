@@ -23,6 +23,24 @@ public static class GradientRules
             g.Backend.RmsNormBackward(g.X(0), g.P(0).Value, g.Saved(0), g.D, dX, g.P(0).Gradient);
             g.Give(0, dX);
         },
+        [TapeOp.Normalize] = g =>
+        {
+            // The gradient of the weight that is not there goes nowhere.
+            (Tensor dX, Tensor dWeight) = (g.New(0), g.WideWork(g.X(0).Shape[1]));
+            g.Backend.Fill(dWeight, 0);
+            g.Backend.RmsNormBackward(g.X(0), g.Saved(1), g.Saved(0), g.D, dX, dWeight);
+            g.Done(dWeight);
+            g.Give(0, dX);
+        },
+        [TapeOp.Product] = g =>
+        {
+            (Tensor dA, Tensor dB) = (g.New(0), g.New(1));
+            g.Backend.Gemm(g.D, g.X(1), transposeA: false, transposeB: false, accumulate: false, dA);
+            g.Backend.Gemm(g.D, g.X(0), transposeA: true, transposeB: false, accumulate: false, dB);
+            g.Give(0, dA);
+            g.Give(1, dB);
+        },
+        [TapeOp.Use] = Use,
         [TapeOp.Rope] = g =>
         {
             (Tensor positions, RopeSpec rope) = g.Argument<(Tensor, RopeSpec)>();
@@ -61,6 +79,24 @@ public static class GradientRules
             g.Done(dWeights, dBalance, dZ);
             g.Give(0, dLogits);
         },
+        [TapeOp.NoisyLogits] = g =>
+        {
+            Tensor dSpread = g.New(1);
+            g.Backend.NoisyLogitsBackward(g.X(1), g.Saved(0), g.D, dSpread);
+            g.Pass(0);
+            g.Give(1, dSpread);
+        },
+        [TapeOp.NoisyBalance] = g =>
+        {
+            (Tensor ids, RouterSpec spec) = g.Argument<(Tensor, RouterSpec)>();
+            (Tensor dLogits, Tensor dSpread, Tensor dNoisy, Tensor dWeights) = (g.New(0), g.New(1), g.New(2), g.New(3));
+            g.Backend.NoisyBalanceBackward(
+                g.X(0), g.X(1), g.X(2), ids, g.Saved(0), g.Saved(1), g.D, spec, dLogits, dSpread, dNoisy, dWeights);
+            g.Give(0, dLogits);
+            g.Give(1, dSpread);
+            g.Give(2, dNoisy);
+            g.Give(3, dWeights);
+        },
         [TapeOp.Experts] = Experts,
         [TapeOp.Quantize] = g =>
         {
@@ -84,6 +120,14 @@ public static class GradientRules
     public static bool Contains(TapeOp op) => s_rules.ContainsKey(op);
 
     internal static void Apply(GradientFlow flow) => s_rules[flow.Op](flow);
+
+    private static void Use(GradientFlow g)
+    {
+        // A column sum over one row adds the float type to the wide type.
+        Parameter parameter = g.P(0);
+        using Tensor row = g.D.View(new Shape(1, g.D.ElementCount)), sum = parameter.Gradient.View(new Shape(g.D.ElementCount));
+        g.Backend.AddBiasBackward(row, sum);
+    }
 
     private static void Linear(GradientFlow g)
     {

@@ -32,7 +32,10 @@ public sealed record MoeOptions
     /// </summary>
     public double CapacityFactor { get; init; }
 
-    /// <summary>Whether the router adds a learnt map of the router logits of the MoE layer before it (MoE++, arXiv 2410.07348, eq. 6).</summary>
+    /// <summary>Token ids that there are; a hash router needs to know.</summary>
+    public int Vocabulary { get; init; }
+
+    /// <summary>Whether the router adds a learnt map of the router logits of the MoE layer before it (MoE++, arXiv 2410.07348).</summary>
     public bool GatingResidual { get; init; }
 
     /// <summary>Whether no later token can change the output of an earlier one.</summary>
@@ -51,6 +54,15 @@ public sealed record MoeOptions
         Guard.That(SharedWidth >= 0, $"The width of the shared expert is >= 0, got {SharedWidth}.");
         Guard.That(!SharedGate || SharedWidth > 0, "A shared-expert gate needs a shared expert: set SharedWidth.");
         Guard.That(CapacityFactor >= 0 && double.IsFinite(CapacityFactor), $"The capacity factor is >= 0 (0 is off) and finite, got {CapacityFactor}.");
+        RouterKind kind = Router.Kind;
+        Guard.That(
+            kind == RouterKind.Linear || (!RouterBias && InputScale == 1),
+            $"A router bias and an input scale are those of a linear router, this one is RouterKind.{kind}: leave them out.");
+        Guard.That(
+            Router.IsCausal || CapacityFactor == 0,
+            $"The capacity of a router of RouterKind.{kind} is its rule: leave out the capacity factor, got {CapacityFactor}.");
+        Guard.That(kind != RouterKind.Hash || Vocabulary >= 1, $"A hash router maps token ids: set Vocabulary to their number, got {Vocabulary}.");
+        Guard.That(kind != RouterKind.Hash || !GatingResidual, "A hash router has no logits that a gating residual could add to: leave out GatingResidual.");
         Guard.That(double.IsFinite(InputScale), $"The input scale is finite, got {InputScale}.");
         return this;
     }

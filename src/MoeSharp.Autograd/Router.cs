@@ -55,6 +55,10 @@ public abstract class Router : Module
         return options.Router.Kind switch
         {
             RouterKind.Linear => new LinearRouter(init, name, options),
+            RouterKind.Cosine => new CosineRouter(init, name, options),
+            RouterKind.Hash => new HashRouter(init, name, options),
+            RouterKind.NoisyTopK => new NoisyTopKRouter(init, name, options),
+            RouterKind.ExpertChoice => new ExpertChoiceRouter(init, name, options),
             _ => throw new ArgumentOutOfRangeException(nameof(options), options.Router.Kind, "There is no such kind of router."),
         };
     }
@@ -79,7 +83,7 @@ public abstract class Router : Module
     /// <param name="logits">[T, C].</param>
     protected GateNode Gate(Tape tape, Variable logits) => tape.Gate(logits, SelectionBias, Spec, OtherLoads) with { Logits = logits };
 
-    /// <summary>Logits plus the gating residual, V times the logits of the layer before (MoE++, arXiv 2410.07348, eq. 6).</summary>
+    /// <summary>Logits plus the gating residual, V times the logits of the layer before (MoE++, arXiv 2410.07348).</summary>
     /// <remarks>V starts at 0, so a model with the residual starts as the one without.</remarks>
     /// <param name="tape">Runs the ops.</param>
     /// <param name="logits">[T, C], of this layer alone; released.</param>

@@ -11,12 +11,15 @@ namespace MoeSharp.Autograd;
 /// </remarks>
 public sealed class SparsityController
 {
+    /// <summary>Weight of the loss that ReMoE starts from.</summary>
+    public const double InitialCoefficient = 1e-8;
+
     /// <summary>Makes a controller.</summary>
     /// <param name="target">Share of experts that stay silent, in [0, 1): 1 - k / E for k experts per token.</param>
-    /// <param name="coefficient">Weight of the loss at the start, &gt; 0; 1e-8 in ReMoE.</param>
+    /// <param name="coefficient">Weight of the loss at the start, &gt; 0.</param>
     /// <param name="factor">What a step multiplies or divides it by, &gt; 1; 1.2 in ReMoE.</param>
     /// <exception cref="ArgumentException">A value is out of range.</exception>
-    public SparsityController(double target, double coefficient = 1e-8, double factor = 1.2)
+    public SparsityController(double target, double coefficient = InitialCoefficient, double factor = 1.2)
     {
         Guard.That(target >= 0 && target < 1, $"The target sparsity is in [0, 1), got {target}.");
         Guard.That(coefficient > 0 && double.IsFinite(coefficient), $"The coefficient is > 0 and finite, got {coefficient}.");

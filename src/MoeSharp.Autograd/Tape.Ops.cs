@@ -45,6 +45,33 @@ public sealed partial class Tape
         return Record(TapeOp.RmsNorm, y, [x], [weight], [inverseRms]);
     }
 
+    /// <summary>y = x / rms(x), over the last dimension.</summary>
+    /// <param name="x">[T, d].</param>
+    /// <param name="epsilon">Added to the mean square.</param>
+    /// <returns>[T, d].</returns>
+    public Variable Normalize(Variable x, double epsilon)
+    {
+        Tensor y = RentLike(x.Value), inverseRms = Wide(x.Shape[0]), ones = Float(x.Shape[1]);
+        Backend.Fill(ones, 1);
+        Backend.RmsNorm(x.Value, ones, epsilon, y, inverseRms);
+        return Record(TapeOp.Normalize, y, [x], [], [inverseRms, ones]);
+    }
+
+    /// <summary>a b^T, both of them values.</summary>
+    /// <param name="a">[M, K].</param>
+    /// <param name="b">[N, K].</param>
+    /// <returns>[M, N].</returns>
+    public Variable Product(Variable a, Variable b)
+    {
+        Tensor y = Float(a.Shape[0], b.Shape[0]);
+        Backend.Gemm(a.Value, b.Value, transposeA: false, transposeB: true, accumulate: false, y);
+        return Record(TapeOp.Product, y, [a, b], [], []);
+    }
+
+    /// <summary>A parameter as a value, for ops that take values; no copy.</summary>
+    public Variable Use(Parameter parameter) =>
+        Record(TapeOp.Use, Share(parameter.Value, [.. parameter.Value.Shape]), [], [parameter], []);
+
     /// <summary>Rotates every head by its position (arXiv 2104.09864).</summary>
     /// <param name="x">[T, H * HeadDim].</param>
     /// <param name="positions">Int32 [T], borrowed until backward.</param>

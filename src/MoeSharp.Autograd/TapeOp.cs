@@ -33,8 +33,23 @@ public enum TapeOp
     /// <summary>Another shape, same elements.</summary>
     Reshape,
 
+    /// <summary>A parameter as a value.</summary>
+    Use,
+
+    /// <summary>Root-mean-square norm of rows without a weight.</summary>
+    Normalize,
+
+    /// <summary>Product of two values, the second transposed.</summary>
+    Product,
+
     /// <summary>Mean cross-entropy of targets.</summary>
     CrossEntropy,
+
+    /// <summary>Noise on router logits.</summary>
+    NoisyLogits,
+
+    /// <summary>Losses of noisy top-k.</summary>
+    NoisyBalance,
 
     /// <summary>Router logits to weights and auxiliary losses.</summary>
     Gate,

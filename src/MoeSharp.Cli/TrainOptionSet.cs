@@ -134,7 +134,7 @@ internal sealed class TrainOptionSet
 
         // The controller moves a bias on logits; a router without one leaves its null slots to the balance loss.
         options = options.Model.SelectionBias == SelectionBias.Logit ? options : options with { NullControllerRate = 0 };
-        return Checked(() => (initial is null ? Recipe(options) : options).Validate());
+        return Checked(() => (initial is null ? Recipe(parse, options) : options).Validate());
     }
 
     private static string[] Given(ParseResult parse, Option[] options) =>
@@ -232,10 +232,17 @@ internal sealed class TrainOptionSet
         };
     }
 
-    /// <summary>How a router is trained where its paper says so: balancing without a loss needs the bias and no loss.</summary>
-    private static TrainOptions Recipe(TrainOptions options) => !options.Model.IsDense && RouterFamily.NameOf(options.Model.Router) == "loss-free"
-        ? options with { BalanceWeight = 0, LoadBiasRate = LoadBiasController.PublishedRate }
-        : options;
+    /// <summary>
+    /// How a router is trained where its paper says so: balancing without a loss by its bias alone, noisy top-k with one weight for both of
+    /// its losses, ReLU held at half of the experts that a token may have.
+    /// </summary>
+    private TrainOptions Recipe(ParseResult parse, TrainOptions options) => options.Model.IsDense ? options : RouterFamily.NameOf(options.Model.Router) switch
+    {
+        "loss-free" => options with { BalanceWeight = 0, LoadBiasRate = LoadBiasController.PublishedRate },
+        "relu" => options with { TargetExperts = options.Model.TopK / 2.0 },
+        "noisy-top-k" => options with { BalanceWeight = parse.GetValue(_balance) ?? NoisyTopKRouter.PublishedLossWeight },
+        _ => options,
+    };
 
     private static T Checked<T>(Func<T> make)
     {

@@ -74,8 +74,7 @@ public abstract partial class Backend
 
     /// <summary>Optional, between gate and dispatch: every real expert keeps at most C (token, slot) pairs, the others become empty slots.</summary>
     /// <remarks>
-    /// The order in which an expert keeps its pairs: lower rank first, then larger weight (NaN last), then earlier token. It is the priority
-    /// (ranks - rank + 1) + P of XMoE (arXiv 2403.18926) for raw weights. Weights are not normalised again. NOT CAUSAL: whether a token
+    /// The order in which an expert keeps its pairs is <see cref="CapacityOrder"/>. Weights are not normalised again. NOT CAUSAL: whether a token
     /// keeps an expert depends on later tokens and on the batch; leave it out when generating. The gradient needs no op of its own:
     /// a dropped pair has no row, so <see cref="CombineBackward"/> gives it none, and <see cref="GateBackward"/> takes the ids of the gate.
     /// Exact: the same pairs on every backend for the same weights.
@@ -84,10 +83,12 @@ public abstract partial class Backend
     /// <param name="weights">Wide [T, K].</param>
     /// <param name="capacity">C &gt;= 1; see <see cref="RouterSpec.CapacityFor"/>.</param>
     /// <param name="spec">The routing rules.</param>
+    /// <param name="order">Which pairs go first.</param>
     /// <param name="keptIds">Int32 [T, K]: <paramref name="ids"/>, <see cref="RouterSpec.EmptyId"/> where dropped.</param>
     /// <param name="keptWeights">Wide [T, K]: <paramref name="weights"/>, 0 where dropped.</param>
     /// <param name="chunkCounts">Int32 [ceil(T / 256), E] of the kept ids, for <see cref="Dispatch"/>.</param>
-    public void LimitCapacity(Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
+    public void LimitCapacity(
+        Tensor ids, Tensor weights, int capacity, RouterSpec spec, CapacityOrder order, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
     {
         int t = Size(ids, 0, 2);
         Guard.That(capacity >= 1, $"The capacity of an expert is at least 1 token, got {capacity}.");
@@ -96,7 +97,7 @@ public abstract partial class Backend
         Guard.Is(chunkCounts, DType.Int32, [RoutingPlan.Chunks(t), spec.Experts]);
         Distinct(keptIds, ids);
         Distinct(keptWeights, weights);
-        LimitCapacityCore(ids, weights, capacity, spec, keptIds, keptWeights, chunkCounts);
+        LimitCapacityCore(ids, weights, capacity, spec, order, keptIds, keptWeights, chunkCounts);
     }
 
     /// <summary>Ids and weights to a <see cref="RoutingPlan"/>: a stable counting sort of the real slots.</summary>
@@ -197,7 +198,7 @@ public abstract partial class Backend
         Tensor loads, Tensor otherLoads, Tensor probabilitySums, int tokens, RouterSpec spec, Tensor stepLoads, Tensor balanceLoss);
 
     protected abstract void LimitCapacityCore(
-        Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts);
+        Tensor ids, Tensor weights, int capacity, RouterSpec spec, CapacityOrder order, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts);
 
     protected abstract void DispatchCore(Tensor ids, Tensor weights, Tensor? chunkCounts, RoutingPlan plan);
 

@@ -16,6 +16,10 @@ public static class RouterFamily
         ("threshold", (experts, k) => RouterSpec.WithThreshold(experts, threshold: 0.9, k)),
         ("relu", RouterSpec.WithRelu),
         ("vq", RouterSpec.WithCodes),
+        ("noisy-top-k", RouterSpec.WithNoise),
+        ("expert-choice", RouterSpec.WithExpertChoice),
+        ("cosine", (experts, k) => new RouterSpec { Kind = RouterKind.Cosine, Experts = experts, TopK = k }),
+        ("hash", RouterSpec.WithHash),
         ("loss-free", RouterSpec.WithLoadBias),
     ];
 
@@ -41,6 +45,10 @@ public static class RouterFamily
         return spec switch
         {
             { Codebook: not null } => "vq",
+            { Kind: RouterKind.Cosine } => "cosine",
+            { Kind: RouterKind.Hash } => "hash",
+            { Kind: RouterKind.NoisyTopK } => "noisy-top-k",
+            { Kind: RouterKind.ExpertChoice } => "expert-choice",
             { Score: ScoreFunction.Relu } => "relu",
             { Selection: Selection.Threshold } => spec.BalanceLoad == BalanceLoad.Top1 ? "threshold" : "top-p",
             { SelectionBias: SelectionBias.Score } => "loss-free",

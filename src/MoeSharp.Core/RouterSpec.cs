@@ -114,7 +114,7 @@ public enum NullBalance
 /// A ReLU router keeps the ranks whose logit is positive, which may be none.
 /// Sources: null experts (arXiv 2601.15370, eq. 1-6), MoE++ (2410.07348), DeepSeek-V2/V3, LongCat-Flash.
 /// </remarks>
-public sealed record RouterSpec
+public sealed partial record RouterSpec
 {
     /// <summary>Where the logits come from.</summary>
     public RouterKind Kind { get; init; } = RouterKind.Linear;
@@ -122,7 +122,10 @@ public sealed record RouterSpec
     /// <summary>Real experts E, at least 1.</summary>
     public required int Experts { get; init; }
 
-    /// <summary>Slots per token K, 1..E+M; with <see cref="Selection.Threshold"/> the most that a token may fill.</summary>
+    /// <summary>
+    /// Slots per token K, 1..E+M; with <see cref="Selection.Threshold"/> the most that a token may fill, with
+    /// <see cref="RouterKind.ExpertChoice"/> the mean over tokens.
+    /// </summary>
     public required int TopK { get; init; }
 
     /// <summary>How many of the ranked slots a token takes.</summary>
@@ -133,6 +136,12 @@ public sealed record RouterSpec
 
     /// <summary>Score function.</summary>
     public ScoreFunction Score { get; init; } = ScoreFunction.Softmax;
+
+    /// <summary>Width r in which a cosine router compares tokens and experts.</summary>
+    public int CosineWidth { get; init; } = 16;
+
+    /// <summary>Temperature tau that a cosine router starts from, &gt; 0.</summary>
+    public double Temperature { get; init; } = 0.3;
 
     /// <summary>Null slots in slot order; empty for a plain MoE.</summary>
     public IReadOnlyList<NullGroup> Nulls { get; init; } = [];
@@ -185,8 +194,11 @@ public sealed record RouterSpec
     /// <summary>Constant null slots C.</summary>
     public int ConstantSlots => Nulls.Where(group => group.Kind == NullKind.Constant).Sum(group => group.Count);
 
+    /// <summary>Slots that a gate lays out per token: K, and E for <see cref="RouterKind.ExpertChoice"/>, which may give a token to all experts.</summary>
+    public int SlotsPerToken => Kind == RouterKind.ExpertChoice ? Experts : TopK;
+
     /// <summary>Whether no later token can change the choice of an earlier one. A router that is not causal cannot generate.</summary>
-    public bool IsCausal => Kind == RouterKind.Linear;
+    public bool IsCausal => Kind != RouterKind.ExpertChoice;
 
     /// <summary>Whether any null slot adds to the output.</summary>
     public bool HasIdentity => Nulls.Any(group => group.Kind == NullKind.Identity);
@@ -205,14 +217,6 @@ public sealed record RouterSpec
         return checked((int)Math.Round(experts * (1 - rho) / rho, MidpointRounding.AwayFromZero));
     }
 
-    /// <summary>A ReLU router as in ReMoE (arXiv 2412.14711): experts with a positive logit, which is their weight; the balance loss is its regulariser.</summary>
-    /// <param name="experts">Experts E.</param>
-    /// <param name="mostExperts">Most experts per token, 1..E; ReMoE has no limit. An untrained router fires about E / 2.</param>
-    public static RouterSpec WithRelu(int experts, int mostExperts) => new()
-    {
-        Experts = experts, TopK = mostExperts, Score = ScoreFunction.Relu, Renormalize = Renormalize.None,
-    };
-
     /// <summary>Tokens that an expert takes with a capacity factor: max(4, ceil(T / E * factor)) (XMoE, arXiv 2403.18926).</summary>
     /// <param name="tokens">T.</param>
     /// <param name="factor">Capacity over an even share of one slot per token, &gt; 0; XMoE sets it to the slots a token may fill.</param>
@@ -222,54 +226,6 @@ public sealed record RouterSpec
         Guard.That(factor > 0 && double.IsFinite(factor), $"The capacity factor is > 0 and finite, got {factor}.");
         return (int)Math.Min(int.MaxValue, Math.Max(4, Math.Ceiling((double)tokens / Experts * factor)));
     }
-
-    /// <summary>A null-expert router: softmax, one shared zero null logit, weights over the chosen real experts.</summary>
-    public static RouterSpec WithNulls(int experts, int topK, double rho)
-    {
-        int nulls = NullSlotsFor(experts, rho);
-        return new RouterSpec { Experts = experts, TopK = topK, Nulls = nulls == 0 ? [] : [new(NullKind.Zero, nulls)] };
-    }
-
-    /// <summary>
-    /// A threshold router as in XMoE (arXiv 2403.18926): raw probabilities as weights, balanced by the share of tokens whose best expert it is.
-    /// </summary>
-    /// <param name="experts">Experts E.</param>
-    /// <param name="threshold">Probability mass t in (0, 1].</param>
-    /// <param name="mostExperts">Most experts per token, 1..E; an untrained router is undecided and takes about t E.</param>
-    public static RouterSpec WithThreshold(int experts, double threshold, int mostExperts) => new()
-    {
-        Experts = experts, TopK = mostExperts, Selection = Selection.Threshold, Threshold = threshold, Renormalize = Renormalize.None,
-        BalanceLoad = BalanceLoad.Top1,
-    };
-
-    /// <summary>
-    /// A top-p router (arXiv 2403.07652): as <see cref="WithThreshold"/>, balanced by all chosen experts, at that paper's mass of 0.4.
-    /// </summary>
-    /// <param name="experts">Experts E.</param>
-    /// <param name="mostExperts">Most experts per token, 1..E.</param>
-    public static RouterSpec WithTopP(int experts, int mostExperts) =>
-        WithThreshold(experts, threshold: 0.4, mostExperts) with { BalanceLoad = BalanceLoad.AllSlots };
-
-    /// <summary>
-    /// A router that is balanced without a loss, by a bias on sigmoid scores that only the choice sees (arXiv 2408.15664; DeepSeek-V3).
-    /// </summary>
-    /// <param name="experts">Experts E.</param>
-    /// <param name="topK">Slots K per token.</param>
-    public static RouterSpec WithLoadBias(int experts, int topK) => new()
-    {
-        Experts = experts, TopK = topK, Score = ScoreFunction.Sigmoid, SelectionBias = SelectionBias.Score,
-    };
-
-    /// <summary>
-    /// A VQMoE layer (arXiv 2411.19402): a router and a codebook with a code per expert. Weights are raw probabilities: over the chosen slots alone
-    /// a single one would always weigh 1, and the router of the authors' scripts, K = 1, would learn nothing from the task.
-    /// </summary>
-    /// <param name="experts">Experts E.</param>
-    /// <param name="topK">Slots K of the router; 1 in the paper. The code adds one more expert per token.</param>
-    public static RouterSpec WithCodes(int experts, int topK) => new()
-    {
-        Experts = experts, TopK = topK, Renormalize = Renormalize.None, Codebook = new() { Codes = experts },
-    };
 
     /// <summary>Logit column of a slot.</summary>
     public int ColumnOf(int slot)
@@ -337,6 +293,18 @@ public sealed record RouterSpec
         Guard.That(
             Score != ScoreFunction.Relu || (SelectionBias == SelectionBias.None && GroupCount == 1),
             $"A ReLU router chooses by the sign of its logits: it takes no selection bias and no groups, this one has SelectionBias.{SelectionBias} and {GroupCount} groups.");
+        bool plain = Codebook is null && NullSlots == 0 && Selection == Selection.TopK && SelectionBias == SelectionBias.None && GroupCount == 1;
+        Guard.That(
+            Kind != RouterKind.ExpertChoice || (plain && Score == ScoreFunction.Softmax && Renormalize == Renormalize.None),
+            "An expert-choice router weighs by raw softmax scores and has no null slots, threshold, selection bias, groups or codebook: make it with RouterSpec.WithExpertChoice, or leave out the field that asks for one.");
+        Guard.That(
+            Kind != RouterKind.NoisyTopK || (plain && Score == ScoreFunction.Softmax && Renormalize == Renormalize.Chosen),
+            "A noisy top-k router weighs by a softmax over the chosen logits and has no null slots, threshold, selection bias, groups or codebook: make it with RouterSpec.WithNoise, or leave out the field that asks for one.");
+        Guard.That(
+            Kind != RouterKind.Hash || (plain && Score == ScoreFunction.Relu && Renormalize == Renormalize.None),
+            "A hash router has no scores to weigh or rank, so no null slots, threshold, selection bias, groups or codebook: make it with RouterSpec.WithHash, or leave out the field that asks for one.");
+        Guard.That(CosineWidth >= 1, $"The width of a cosine router is at least 1, got {CosineWidth}.");
+        Guard.That(Temperature > 0 && double.IsFinite(Temperature), $"The temperature of a cosine router is > 0 and finite, got {Temperature}.");
         Guard.That(double.IsFinite(Scale), $"The weight scale is finite, got {Scale}.");
         Guard.That(NormalizeEpsilon >= 0, $"The normalising epsilon is >= 0, got {NormalizeEpsilon}.");
         return this;

@@ -33,7 +33,7 @@ public sealed record GateResult(
 
 /// <summary>What <see cref="Backend.Dispatch"/> writes: real rows only, sorted by expert, tokens ascending inside an expert.</summary>
 /// <remarks>
-/// R, the number of rows, is <c>Offsets[E]</c> and stays on the device; row buffers are sized for <see cref="Capacity"/> = T*K and
+/// R, the number of rows, is <c>Offsets[E]</c> and stays on the device; row buffers, [T*K] below, are sized for <see cref="Capacity"/> and
 /// hold R valid rows; what lies behind them is never read. Borrowed tensors: the caller allocates and disposes them.
 /// </remarks>
 /// <param name="Tokens">T.</param>
@@ -49,8 +49,11 @@ public sealed record RoutingPlan(
     /// <summary>Tokens of one chunk of the counting sort.</summary>
     public const int ChunkTokens = 256;
 
-    /// <summary>Most rows the plan can hold: T*K.</summary>
-    public int Capacity => checked(Tokens * TopK);
+    /// <summary>Most rows, where the caller knows that the ids hold no more real slots than that; 0 where T*K is all that is known.</summary>
+    public int RowLimit { get; init; }
+
+    /// <summary>Most rows the plan can hold: T*K, or the <see cref="RowLimit"/>. Row buffers are sized for it.</summary>
+    public int Capacity => RowLimit > 0 ? RowLimit : checked(Tokens * TopK);
 
     /// <summary>Allocates what a dispatch writes. The caller disposes the tensors, or a <see cref="TensorScope"/> does.</summary>
     /// <param name="backend">Whose memory it is.</param>

@@ -7,7 +7,7 @@ public sealed partial class CudaBackend
 {
     /// <inheritdoc/>
     protected override void LimitCapacityCore(
-        Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
+        Tensor ids, Tensor weights, int capacity, RouterSpec spec, CapacityOrder order, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
     {
         int tokens = (int)ids.Shape[0];
         if (tokens == 0)
@@ -20,9 +20,12 @@ public sealed partial class CudaBackend
         Launch(
             key, "capacity_copy", new LaunchShape(Blocks((slots + RoutingThreads - 1) / RoutingThreads), RoutingThreads), ids, weights, keptIds,
             keptWeights, slots);
+
+        // Where the weight goes first, all slots are of one rank.
+        bool ranked = order == CapacityOrder.RankFirst;
         Launch(
             key, "capacity", new LaunchShape(Blocks(spec.Experts), RoutingThreads, RoutingThreads / 32 * sizeof(int)), ids, weights, keptIds,
-            keptWeights, tokens, spec.TopK, spec.Experts, capacity, spec.EmptyId);
+            keptWeights, ranked ? tokens : checked((int)slots), ranked ? spec.TopK : 1, spec.Experts, capacity, spec.EmptyId);
         Launch(
             Key("moe/dispatch.cu"), "dispatch_count", new LaunchShape(Blocks(RoutingPlan.Chunks(tokens)), RoutingThreads, spec.Experts * sizeof(int)),
             keptIds, chunkCounts, tokens, spec.TopK, spec.Experts);

@@ -65,7 +65,7 @@ public sealed partial class CudaBackend
     {
         KernelKey key = Key("moe/dispatch.cu");
         int experts = plan.Experts, tokens = plan.Tokens;
-        if (tokens == 0 || (chunkCounts is null && plan.Capacity <= OneBlockSlots))
+        if (tokens == 0 || (chunkCounts is null && (long)tokens * plan.TopK <= OneBlockSlots))
         {
             LaunchShape one = WarpShape(1, 2L * experts, experts, mostWarps: 32, "Dispatch", experts);
             Launch(

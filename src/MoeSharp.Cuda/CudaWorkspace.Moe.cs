@@ -22,6 +22,9 @@ public static partial class CudaWorkspace
         return DispatchPrefix(tokens, experts) + (chunks > PrefixedChunks ? (chunks + 1) * experts * sizeof(int) : 0);
     }
 
+    /// <summary>Bytes for <see cref="Backend.NoisyBalance"/>: sums per chunk of tokens.</summary>
+    public static long NoisyBalance(long tokens, int experts) => RoutingPlan.Chunks(tokens) * 2 * experts * sizeof(float);
+
     /// <summary>Bytes for <see cref="Backend.ConstantExpertsBackward"/>: constant and factor of every slot, and sums per chunk of tokens.</summary>
     public static long ConstantExpertsBackward(long tokens, int width, RouterSpec spec)
     {

@@ -7,6 +7,6 @@ public static partial class KernelCatalog
     [
         .. BothTypes("moe/gate.cu"), .. BothTypes("moe/gate_backward.cu"), .. BothTypes("moe/balance_loss.cu"), .. BothTypes("moe/capacity.cu"),
         .. BothTypes("moe/dispatch.cu"), .. BothTypes("moe/combine.cu"),
-        .. BothTypes("moe/combine_backward.cu"), .. BothTypes("moe/constant_experts.cu"), .. BothTypes("moe/quantize.cu"),
+        .. BothTypes("moe/combine_backward.cu"), .. BothTypes("moe/constant_experts.cu"), .. BothTypes("moe/quantize.cu"), .. BothTypes("moe/noisy.cu"),
     ];
 }

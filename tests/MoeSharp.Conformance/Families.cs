@@ -17,6 +17,9 @@ public abstract class AttentionConformance(Backend subject) : OpConformance<Atte
 /// <summary>Gate.</summary>
 public abstract class GateConformance(Backend subject) : OpConformance<GateCases>(subject);
 
+/// <summary>Noisy top-k.</summary>
+public abstract class NoisyConformance(Backend subject) : OpConformance<NoisyCases>(subject);
+
 /// <summary>Dispatch.</summary>
 public abstract class DispatchConformance(Backend subject) : OpConformance<DispatchCases>(subject);
 

@@ -10,6 +10,8 @@ public sealed class AttentionOnCpu(BackendPool pool) : AttentionConformance(pool
 
 public sealed class GateOnCpu(BackendPool pool) : GateConformance(pool.Cpu);
 
+public sealed class NoisyOnCpu(BackendPool pool) : NoisyConformance(pool.Cpu);
+
 public sealed class DispatchOnCpu(BackendPool pool) : DispatchConformance(pool.Cpu);
 
 public sealed class ExpertOnCpu(BackendPool pool) : ExpertConformance(pool.Cpu);
@@ -31,6 +33,8 @@ public sealed class ElementwiseOnCpu16(BackendPool pool) : ElementwiseConformanc
 public sealed class AttentionOnCpu16(BackendPool pool) : AttentionConformance(pool.Cpu16);
 
 public sealed class GateOnCpu16(BackendPool pool) : GateConformance(pool.Cpu16);
+
+public sealed class NoisyOnCpu16(BackendPool pool) : NoisyConformance(pool.Cpu16);
 
 public sealed class DispatchOnCpu16(BackendPool pool) : DispatchConformance(pool.Cpu16);
 

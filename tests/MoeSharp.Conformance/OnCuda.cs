@@ -20,6 +20,9 @@ public sealed class ElementwiseOnCuda32(BackendPool pool) : ElementwiseConforman
 public sealed class GateOnCuda32(BackendPool pool) : GateConformance(pool.Cuda.Float32);
 
 [Collection(CudaPool.Single)]
+public sealed class NoisyOnCuda32(BackendPool pool) : NoisyConformance(pool.Cuda.Float32);
+
+[Collection(CudaPool.Single)]
 public sealed class DispatchOnCuda32(BackendPool pool) : DispatchConformance(pool.Cuda.Float32);
 
 [Collection(CudaPool.Single)]
@@ -48,6 +51,9 @@ public sealed class ElementwiseOnCuda16(BackendPool pool) : ElementwiseConforman
 
 [Collection(CudaPool.Half)]
 public sealed class GateOnCuda16(BackendPool pool) : GateConformance(pool.Cuda.BFloat16);
+
+[Collection(CudaPool.Half)]
+public sealed class NoisyOnCuda16(BackendPool pool) : NoisyConformance(pool.Cuda.BFloat16);
 
 [Collection(CudaPool.Half)]
 public sealed class DispatchOnCuda16(BackendPool pool) : DispatchConformance(pool.Cuda.BFloat16);

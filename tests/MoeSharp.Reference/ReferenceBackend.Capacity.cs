@@ -7,9 +7,9 @@ public sealed partial class ReferenceBackend
 {
     /// <inheritdoc/>
     protected override void LimitCapacityCore(
-        Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
+        Tensor ids, Tensor weights, int capacity, RouterSpec spec, CapacityOrder order, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
     {
-        int ranks = spec.TopK;
+        int ranks = spec.TopK, ranked = order == CapacityOrder.RankFirst ? ranks : 1;
         int[] id = Ints(ids).ToArray();
         double[] weight = Floats(weights).ToArray();
         id.CopyTo(Ints(keptIds));
@@ -17,7 +17,7 @@ public sealed partial class ReferenceBackend
         for (int expert = 0; expert < spec.Experts; expert++)
         {
             IEnumerable<int> pairs = Enumerable.Range(0, id.Length).Where(slot => id[slot] == expert);
-            foreach (int slot in pairs.OrderBy(slot => slot % ranks).ThenByDescending(slot => weight[slot]).ThenBy(slot => slot).Skip(capacity))
+            foreach (int slot in pairs.OrderBy(slot => slot % ranked).ThenByDescending(slot => weight[slot]).ThenBy(slot => slot).Skip(capacity))
             {
                 Ints(keptIds)[slot] = spec.EmptyId;
                 Floats(keptWeights)[slot] = 0;

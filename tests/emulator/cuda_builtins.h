@@ -55,10 +55,11 @@ EMU_VECTOR4(uint4, unsigned)
 EMU_VECTOR2(double2, double)
 
 extern "C" {
-float expf(float) noexcept; float exp2f(float) noexcept; float logf(float) noexcept; float log2f(float) noexcept; float log1pf(float) noexcept; float expm1f(float) noexcept;
+float expf(float) noexcept; float exp2f(float) noexcept; float logf(float) noexcept; float log2f(float) noexcept; float log1pf(float) noexcept; float erfcf(float) noexcept; float expm1f(float) noexcept;
 float sqrtf(float) noexcept; float fabsf(float) noexcept; float fmaxf(float, float) noexcept; float fminf(float, float) noexcept; float fmaf(float, float, float) noexcept;
 float sinf(float) noexcept; float cosf(float) noexcept; float powf(float, float) noexcept; float floorf(float) noexcept; float ceilf(float) noexcept; float rintf(float) noexcept; float truncf(float) noexcept; float tanhf(float) noexcept; float ldexpf(float, int) noexcept;
 double exp(double) noexcept; double exp2(double) noexcept; double log(double) noexcept; double sqrt(double) noexcept; double fabs(double) noexcept; double fma(double, double, double) noexcept; double sin(double) noexcept; double cos(double) noexcept;
+inline double cospi(double x) noexcept { return cos(3.14159265358979323846 * x); }
 double pow(double, double) noexcept; double floor(double) noexcept; double rint(double) noexcept; double fmax(double, double) noexcept; double fmin(double, double) noexcept;
 }
 inline bool isnan(float x) { return __builtin_isnan(x); }

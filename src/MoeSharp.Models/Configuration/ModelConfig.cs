@@ -214,6 +214,8 @@ public sealed record ModelConfig
         AtLeastOne(Experts, "number of experts");
         AtLeastOne(TopK, "number of experts per token");
         _ = Router.Validate();
+        Guard.That(
+            !GatingResidual || RouterKind != RouterKind.Hash, "A hash router has no logits that a gating residual could add to: leave out one of the two.");
         return this;
     }
 
@@ -229,7 +231,13 @@ public sealed record ModelConfig
 
     private long RouterParameterCount(RouterSpec router)
     {
-        long linear = (long)router.Columns * HiddenSize;
+        long linear = router.Kind switch
+        {
+            RouterKind.Cosine => ((long)router.CosineWidth * (HiddenSize + router.Columns)) + 1,
+            RouterKind.Hash => 0,
+            RouterKind.NoisyTopK => 2L * router.Columns * HiddenSize,
+            _ => (long)router.Columns * HiddenSize,
+        };
         return Codebook is null
             ? linear
             : (Codebook.DiscreteOnly ? 0 : linear) + ((long)Codebook.Codes * (Codebook.Width == 0 ? HiddenSize : Codebook.Width)) + (3L * HiddenSize) + 1;

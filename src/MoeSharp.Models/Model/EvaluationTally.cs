@@ -6,6 +6,7 @@ internal sealed class EvaluationTally(ModelConfig config)
     private readonly long[] _nullsByLayer = new long[config.MoeLayers];
     private readonly long[] _nullsByClass = new long[TokenClassifier.ClassCount];
     private readonly long[] _slotsByClass = new long[TokenClassifier.ClassCount];
+    private long _slots;
     private double _nats;
     private long _bytes;
 
@@ -22,10 +23,9 @@ internal sealed class EvaluationTally(ModelConfig config)
         }
     }
 
-    /// <summary>Adds the choices [T, K] of one layer.</summary>
-    public void AddRouting(int layer, int[] chosen, int[] sources, TokenClass[] classes)
+    /// <summary>Adds the choices [T, K] of one layer, K being the slots of its gate.</summary>
+    public void AddRouting(int layer, int[] chosen, int topK, int[] sources, TokenClass[] classes)
     {
-        int topK = config.TopK;
         for (int t = 0; t < sources.Length; t++)
         {
             if (sources[t] < 0)
@@ -43,19 +43,19 @@ internal sealed class EvaluationTally(ModelConfig config)
             _nullsByLayer[layer] += nulls;
             _nullsByClass[kind] += nulls;
             _slotsByClass[kind] += topK;
+            _slots += topK;
         }
     }
 
     public EvaluationResult Result()
     {
-        double slots = (double)_bytes * config.TopK;
-        double nullShare = _nullsByLayer.Sum() / (slots * config.MoeLayers);
+        double nullShare = _nullsByLayer.Sum() / (double)_slots, slots = (double)_slots / config.MoeLayers;
         return new EvaluationResult(
             _nats / _bytes / Math.Log(2),
             _bytes,
             nullShare,
             [.. _nullsByClass.Select((nulls, kind) => (double)nulls / _slotsByClass[kind])],
             [.. _nullsByLayer.Select(nulls => nulls / slots)],
-            config.TopK * (1 - nullShare));
+            slots / _bytes * (1 - nullShare));
     }
 }

@@ -115,7 +115,7 @@ public static class Evaluator
         tally.AddLosses(losses.ToDoubles(), sources);
         for (int layer = 0; layer < output.Layers.Count; layer++)
         {
-            tally.AddRouting(layer, output.Layers[layer].Routing.Ids.ToArray<int>(), sources, classes);
+            tally.AddRouting(layer, output.Layers[layer].Routing.Ids.ToArray<int>(), output.Layers[layer].Spec.TopK, sources, classes);
         }
     }
 }

@@ -46,6 +46,7 @@ public sealed class Transformer : Module
             ExpertWidth = config.ExpertWidth,
             Router = config.Router,
             SharedWidth = config.SharedExpertWidth,
+            Vocabulary = config.VocabularySize,
         };
         _embedding = Child(new Embedding(init, "model.embed_tokens", config.VocabularySize, config.HiddenSize, InitialDeviation));
         for (int layer = 0; layer < config.Layers; layer++)

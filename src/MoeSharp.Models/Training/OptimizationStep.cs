@@ -22,6 +22,7 @@ internal sealed class OptimizationStep : IDisposable
     private readonly RoutingMeter _meter;
     private readonly Tensor _ids;
     private readonly Tensor _targets;
+    private SparsityController? _sparsity;
 
     public OptimizationStep(TrainOptions options, Transformer model, AdamW optimizer, byte[] train)
     {
@@ -37,6 +38,7 @@ internal sealed class OptimizationStep : IDisposable
         _loadBias = options.LoadBiasRate > 0 ? new LoadBiasController(options.LoadBiasRate) : null;
         bool together = options.AccumulationSteps > 1 && options.BalanceWeight > 0 && options.BalanceScope == BalanceScope.Step;
         _balance = together ? new GlobalBalance(model.Backend, model.MoeLayers, options.AccumulationSteps) : null;
+        SparsityWeight = SparsityController.InitialCoefficient;
         using (TensorScope.Suspend())
         {
             var shape = new Shape(checked((long)options.BatchSize * context));
@@ -47,6 +49,15 @@ internal sealed class OptimizationStep : IDisposable
 
     /// <summary>Learning rate of the last step.</summary>
     public double Rate { get; private set; }
+
+    /// <summary>Weight of the balance loss where a target number of experts moves it; part of a checkpoint.</summary>
+    public double SparsityWeight
+    {
+        get => _sparsity?.Coefficient ?? 0;
+        set => _sparsity = _options.TargetExperts > 0 && value > 0
+            ? new SparsityController(1 - (_options.TargetExperts / _options.Model.Experts), value)
+            : null;
+    }
 
     /// <summary>Gradient norm of the last step, before clipping.</summary>
     public double GradientNorm { get; private set; }
@@ -75,6 +86,7 @@ internal sealed class OptimizationStep : IDisposable
             _loadBias?.Update(_model.MoeLayers[layer], _meter.Counts[layer]);
         }
 
+        _sparsity?.Update(1 - (_meter.MeanRealSlots() / ((double)_options.TokensPerStep * _options.Model.Experts)));
         Rate = LearningRate.WarmupCosine(
             step, Math.Min(_options.WarmupSteps, _options.Steps), _options.Steps, _options.PeakLearningRate, _options.FloorLearningRate);
         _optimizer.Update(Rate);
@@ -154,7 +166,7 @@ internal sealed class OptimizationStep : IDisposable
             return entropy;
         }
 
-        Variable balance = _tape.Scale(output.BalanceLoss, _options.BalanceWeight);
+        Variable balance = _tape.Scale(output.BalanceLoss, _sparsity?.Coefficient ?? _options.BalanceWeight);
         Variable z = _tape.Scale(output.ZLoss, _options.ZLossWeight);
         Variable auxiliary = _tape.Add(balance, z);
         if (output.CodeLoss is { } codes)

@@ -12,7 +12,7 @@ internal sealed class RoutingMeter
     public RoutingMeter(TrainOptions options)
     {
         ModelConfig config = options.Model;
-        _slots = (double)options.BatchSize * config.ContextLength * config.TopK;
+        _slots = (double)options.BatchSize * config.ContextLength * (config.IsDense ? 0 : config.Router.SlotsPerToken);
         _experts = config.Experts;
         int columns = config.IsDense ? 0 : config.Router.Columns;
         _buffer = new int[columns];
@@ -38,7 +38,7 @@ internal sealed class RoutingMeter
         MicroBatches++;
         for (int layer = 0; layer < layers.Count; layer++)
         {
-            layers[layer].Routing.Counts.CopyTo<int>(_buffer);
+            ReadCounts(layers[layer]);
             for (int column = 0; column < _buffer.Length; column++)
             {
                 Counts[layer][column] += _buffer[column];
@@ -81,6 +81,9 @@ internal sealed class RoutingMeter
         return all == 0 ? 1 : (double)Counts[layer].AsSpan(0, _experts).ToArray().Sum() / all;
     }
 
+    /// <summary>Real slots, mean over layers; NaN without layers.</summary>
+    public double MeanRealSlots() => MeanOverLayers(layer => Counts[layer].Take(_experts).Sum());
+
     /// <summary>Share of slots that cost nothing, mean over layers; NaN without layers.</summary>
     public double MeanNullShare() => MeanOverLayers(NullShare);
 
@@ -94,6 +97,22 @@ internal sealed class RoutingMeter
 
     /// <summary>Largest expert load over the mean, mean over layers; 1 is even, 0 when every slot was null, NaN without layers.</summary>
     public double LoadBalance() => MeanOverLayers(layer => ExpertLoad(layer).Max() * _experts);
+
+    /// <summary>Slots per column of a pass. Where experts choose, the gate counts all tokens and the plan those that were taken.</summary>
+    private void ReadCounts(MoeOutput layer)
+    {
+        if (layer.Spec.IsCausal)
+        {
+            layer.Routing.Counts.CopyTo<int>(_buffer);
+            return;
+        }
+
+        int[] offsets = layer.Plan.Offsets.ToArray<int>();
+        for (int expert = 0; expert < _experts; expert++)
+        {
+            _buffer[expert] = offsets[expert + 1] - offsets[expert];
+        }
+    }
 
     private double MeanOverLayers(Func<int, double> value) => Counts.Length == 0 ? double.NaN : Enumerable.Range(0, Counts.Length).Average(value);
 }

@@ -81,6 +81,12 @@ public sealed record TrainOptions
     /// <summary>Folder whose weights the run begins with; empty for new ones. They are in the first checkpoint, so the folder is not needed afterwards.</summary>
     public string InitialModel { get; init; } = string.Empty;
 
+    /// <summary>
+    /// Mean number of experts per token that a ReLU router is held at, by letting the weight of its balance loss follow (ReMoE, arXiv 2412.14711);
+    /// 0 leaves <see cref="BalanceWeight"/> as it is.
+    /// </summary>
+    public double TargetExperts { get; init; }
+
     /// <summary>Steps between evaluations on a fixed part of the validation text; 0 for none but the last.</summary>
     public long EvaluateEvery { get; init; } = 100;
 
@@ -143,6 +149,7 @@ public sealed record TrainOptions
             ThresholdSteps = fields.Integer("threshold_steps", 0, long.MaxValue, 0),
             ThresholdStart = fields.Number("threshold_start", x => x is > 0 and <= 1, "a number in (0, 1]", 0.1),
             InitialModel = fields.Text("initial_model", string.Empty),
+            TargetExperts = fields.Number("target_experts", x => x >= 0, "a number >= 0", 0),
             EvaluateEvery = fields.Integer("evaluate_every", 0, long.MaxValue),
             EvaluationBytes = fields.Integer("evaluation_bytes", 1, long.MaxValue),
             ValidationBytes = fields.Integer("validation_bytes", 1, long.MaxValue),
@@ -206,6 +213,10 @@ public sealed record TrainOptions
         NotNegative(NullControllerRate, "null controller rate");
         NotNegative(CodeWeight, "code weight");
         NotNegative(LoadBiasRate, "load bias rate");
+        NotNegative(TargetExperts, "target number of experts");
+        Guard.That(
+            TargetExperts == 0 || (Model.Score == ScoreFunction.Relu && Model.RouterKind == RouterKind.Linear && TargetExperts <= Model.TopK),
+            $"A target number of experts is for a ReLU router and at most its {Model.TopK} experts per token, got {TargetExperts} and the router {RouterFamily.NameOf(Model.Router)}.");
         Guard.That(
             LoadBiasRate == 0 || Model.SelectionBias != SelectionBias.None,
             $"The load bias is a selection bias: set SelectionBias.Score (router loss-free), or its rate to 0, got SelectionBias.{Model.SelectionBias} and {LoadBiasRate}.");
@@ -248,6 +259,7 @@ public sealed record TrainOptions
         json.WriteNumber("threshold_steps", ThresholdSteps);
         json.WriteNumber("threshold_start", ThresholdStart);
         json.WriteString("initial_model", InitialModel);
+        json.WriteNumber("target_experts", TargetExperts);
         json.WriteNumber("evaluate_every", EvaluateEvery);
         json.WriteNumber("evaluation_bytes", EvaluationBytes);
         json.WriteNumber("validation_bytes", ValidationBytes);

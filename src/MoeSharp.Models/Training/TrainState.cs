@@ -7,7 +7,8 @@ namespace MoeSharp.Models;
 /// <summary>The small part of a checkpoint: everything that is no tensor. Kept as strings in the metadata of the checkpoint file.</summary>
 /// <param name="Step">Optimizer steps done.</param>
 /// <param name="Seconds">Time spent so far; for display.</param>
-internal sealed record TrainState(long Step, double Seconds)
+/// <param name="SparsityWeight">Weight of the balance loss of a ReLU router with a target; 0 without.</param>
+internal sealed record TrainState(long Step, double Seconds, double SparsityWeight = 0)
 {
     private const string Format = "moesharp.checkpoint.1";
 
@@ -17,6 +18,7 @@ internal sealed record TrainState(long Step, double Seconds)
         ["format"] = Format,
         ["step"] = Step.ToString(CultureInfo.InvariantCulture),
         ["seconds"] = Seconds.ToString("R", CultureInfo.InvariantCulture),
+        ["sparsity_weight"] = SparsityWeight.ToString("R", CultureInfo.InvariantCulture),
         ["meter"] = JsonText.Line(json =>
         {
             json.WriteStartObject();
@@ -49,8 +51,14 @@ internal sealed record TrainState(long Step, double Seconds)
             throw new CheckpointFormatException($"{file}: 'step' or 'seconds' in the metadata is no number >= 0.");
         }
 
+        valid = double.TryParse(metadata.GetValueOrDefault("sparsity_weight") ?? "0", NumberStyles.Float, CultureInfo.InvariantCulture, out double weight);
+        if (!valid || !(weight >= 0 && double.IsFinite(weight)))
+        {
+            throw new CheckpointFormatException($"{file}: 'sparsity_weight' in the metadata is no number >= 0.");
+        }
+
         ReadMeter(metadata.GetValueOrDefault("meter") ?? "{}", meter, file);
-        return new TrainState(step, seconds);
+        return new TrainState(step, seconds, weight);
     }
 
     private static void ReadMeter(string text, RoutingMeter meter, string file)

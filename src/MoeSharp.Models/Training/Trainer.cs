@@ -216,6 +216,7 @@ public sealed class Trainer : IDisposable
             Step = state.Step;
             _savedStep = state.Step;
             _secondsBefore = state.Seconds;
+            _step.SparsityWeight = state.SparsityWeight;
         }
         else if (Options.InitialModel.Length > 0)
         {
@@ -304,7 +305,7 @@ public sealed class Trainer : IDisposable
 
         try
         {
-            RunFolder.SaveCheckpoint(Options.RunFolder, Model, _optimizer, new TrainState(Step, Seconds), _meter);
+            RunFolder.SaveCheckpoint(Options.RunFolder, Model, _optimizer, new TrainState(Step, Seconds, _step.SparsityWeight), _meter);
             _savedStep = Step;
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -325,7 +326,10 @@ public sealed class Trainer : IDisposable
         EvaluationResult evaluation = Evaluator.Run(
             Model, _inference, Corpus.Validation, Options.BatchSize, long.MaxValue, token);
         IReadOnlyList<YardstickRow> yardsticks = Yardsticks.Measure(Corpus.Train, Corpus.Validation);
-        byte[] sample = new Generator(Model).Generate([], new GenerateOptions { Seed = Options.Seed, MaxTokens = Options.SampleBytes }, token);
+
+        // A model that is not causal cannot write one.
+        int length = Model.Config.Router.IsCausal ? Options.SampleBytes : 0;
+        byte[] sample = new Generator(Model).Generate([], new GenerateOptions { Seed = Options.Seed, MaxTokens = length }, token);
         double tokensPerSecond = TokensPerSecond();
         LogEvaluation(evaluation, isFinal: true, progress);
         _log.Append(MetricsJson.Write(

@@ -33,10 +33,10 @@ internal sealed partial class TimedBackend
 
     /// <inheritdoc/>
     protected override void LimitCapacityCore(
-        Tensor ids, Tensor weights, int capacity, RouterSpec spec, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
+        Tensor ids, Tensor weights, int capacity, RouterSpec spec, CapacityOrder order, Tensor keptIds, Tensor keptWeights, Tensor chunkCounts)
     {
         (Tensor ii, Tensor iw, Tensor ik, Tensor ikw, Tensor ic) = (In(ids), In(weights), In(keptIds), In(keptWeights), In(chunkCounts));
-        Time("LimitCapacity", Bytes(ids, weights, keptIds, keptWeights, chunkCounts), () => inner.LimitCapacity(ii, iw, capacity, spec, ik, ikw, ic));
+        Time("LimitCapacity", Bytes(ids, weights, keptIds, keptWeights, chunkCounts), () => inner.LimitCapacity(ii, iw, capacity, spec, order, ik, ikw, ic));
     }
 
     /// <inheritdoc/>

@@ -22,7 +22,8 @@ public sealed class DispatchCases : ICatalog
         Garbage(0, 4, 3), Garbage(33, 4, 3), Garbage(1000, 16, 7),
         .. from t in (int[])[0, 1, 33, 300]
            from capacity in (int[])[1, 7, 60]
-           select Capacity(t, capacity, tied: t == 300 && capacity == 7),
+           from order in Enum.GetValues<CapacityOrder>()
+           select Capacity(t, capacity, order, tied: t == 300 && capacity == 7),
         Duplicates(1, 4, 1), Duplicates(300, 8, 4), Duplicates(257, 2, 64),
     ];
 
@@ -30,7 +31,7 @@ public sealed class DispatchCases : ICatalog
     [
         Random("T20000 E128 K8", 20_000, 8, 128, 0.5, hot: false), Random("T20000 E64 K4 hot", 20_000, 4, 64, 0.25, hot: true),
         Random("T100003 E64 K2", 100_003, 2, 64, 0.5, hot: false), Random("T100003 E512 K2", 100_003, 2, 512, 0.75, hot: false, counted: true),
-        Capacity(3000, 400, tied: true),
+        Capacity(3000, 400, CapacityOrder.RankFirst, tied: true), Capacity(3000, 400, CapacityOrder.WeightFirst, tied: true),
     ];
 
     /// <summary>Dispatch of a given routing.</summary>
@@ -60,19 +61,19 @@ public sealed class DispatchCases : ICatalog
         Dispatch($"duplicates T{t} K{k} E{e}", Routing.From(t, k, e, Draw.Integers($"duplicates {t}", t * k, e), Draw.Normals("duplicates", t * k)));
 
     /// <summary>A capacity over a hot routing; weights are random, or few different ones.</summary>
-    private static OpCase Capacity(int t, int capacity, bool tied)
+    private static OpCase Capacity(int t, int capacity, CapacityOrder order, bool tied)
     {
         const int Experts = 6, Ranks = 3;
         var spec = new RouterSpec { Experts = Experts, TopK = Ranks, Nulls = [new(NullKind.Zero, 2)] };
         var routing = Routing.Random($"capacity {t} {capacity}", t, Ranks, Experts, 0.2, 2, hot: true);
         double[] weights = tied ? Array.ConvertAll(Draw.Integers("tied", t * Ranks, 3), i => i / 4.0) : routing.Weights;
         return new(
-            $"LimitCapacity T{t} C{capacity}",
+            $"LimitCapacity T{t} C{capacity} {order}",
             [
                 routing.IdsInput(), OpTensor.In("weights", weights, t, Ranks), OpTensor.OutIds("keptIds", t, Ranks), OpTensor.Out("keptWeights", t, Ranks),
                 OpTensor.OutIds("chunkCounts", RoutingPlan.Chunks(t), Experts),
             ],
-            (backend, s) => backend.LimitCapacity(s["ids"], s["weights"], capacity, spec, s["keptIds"], s["keptWeights"], s["chunkCounts"]),
+            (backend, s) => backend.LimitCapacity(s["ids"], s["weights"], capacity, spec, order, s["keptIds"], s["keptWeights"], s["chunkCounts"]),
             Tolerance.Exact);
     }
 }

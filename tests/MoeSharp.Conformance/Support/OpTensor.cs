@@ -28,7 +28,7 @@ public sealed record OpTensor(string Name, Role Role, bool IsInteger, long[] Sha
     [
         "weights", "dWeights", "rowWeight", "dRowWeight", "keptWeights", "probabilitySums", "balanceLoss", "zLoss", "dBalanceLoss", "dZLoss", "selectionBias",
         "inverseRms", "dWeight", "dBias", "dTable", "dW1", "dW2", "dConstants", "losses", "logSumExp", "mean", "dMean", "keptWeights",
-        "gradient", "factor", "norm", "master", "firstMoment", "secondMoment", "distances", "loss", "dLoss", "dCodebook", "usage",
+        "noise", "statistics", "gradient", "factor", "norm", "master", "firstMoment", "secondMoment", "distances", "loss", "dLoss", "dCodebook", "usage",
     ];
 
     /// <summary>How many leading elements the op may read, or has to write; the rest is a tail that nobody may look at.</summary>

@@ -56,6 +56,10 @@ public sealed class MoeLayerGradientTests : AutogradTest
         ["threshold over nulls, normalised, with a capacity"] =
             Make(RouterSpec.WithNulls(2, 3, 0.5) with { Selection = Selection.Threshold, Threshold = 0.8 }) with { CapacityFactor = 0.5 },
         ["relu"] = Make(RouterSpec.WithRelu(experts: 5, mostExperts: 3)),
+        ["cosine, nulls"] = Make(RouterSpec.WithNulls(4, 3, 0.5) with { Kind = RouterKind.Cosine, CosineWidth = 3 }),
+        ["noisy top-k"] = Make(RouterSpec.WithNoise(experts: 5, topK: 2)),
+        ["expert choice"] = Make(RouterSpec.WithExpertChoice(experts: 4, meanExperts: 2)),
+        ["hash"] = Make(RouterSpec.WithHash(experts: 4, topK: 2)) with { Vocabulary = 9 },
         ["logit bias on shared nulls, shared expert"] =
             Make(RouterSpec.WithNulls(4, 4, 0.5) with { SelectionBias = SelectionBias.Logit }) with { SharedWidth = 3 },
     };
@@ -184,13 +188,21 @@ public sealed class MoeLayerGradientTests : AutogradTest
     private MoeLayer Layer(MoeOptions options)
     {
         var layer = new MoeLayer(Init, "mlp", options, 0.5);
+        foreach (Parameter noise in layer.Parameters.Where(parameter => parameter.Name.EndsWith(".noise.weight", StringComparison.Ordinal)))
+        {
+            using Tensor random = Random("noise", noise.Value.Shape[0], noise.Value.Shape[1]);
+            noise.Value.FromDoubles(random.ToDoubles());
+        }
+
         layer.SelectionBias?.FromDoubles([.. Enumerable.Range(0, options.Router.Columns).Select(i => 0.1 * ((i % 3) - 1))]);
         return layer;
     }
 
     private Variable Loss(Tape tape, MoeLayer layer, Variable x, Parameter projection)
     {
-        MoeOutput output = layer.Forward(tape, x);
+        Tensor ids = tape.Rent(DType.Int32, x.Shape[0]);
+        ids.CopyFrom<int>([.. Enumerable.Range(0, (int)x.Shape[0])]);
+        MoeOutput output = layer.Forward(tape, x, new RouterContext { TokenIds = ids, Pass = 3 });
         Variable auxiliary = tape.Add(tape.Scale(output.BalanceLoss, 0.7), tape.Scale(output.ZLoss, 0.3));
         return tape.Add(Project(tape, output.Output, projection), auxiliary);
     }

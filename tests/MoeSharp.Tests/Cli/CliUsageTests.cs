@@ -23,7 +23,7 @@ public sealed class CliUsageTests : IDisposable
     [InlineData("--threshold-steps", "5", "needs a threshold router with at least that mass")]
     [InlineData("--threshold-start", "2", "--threshold-start is a number above 0 and at most 1, got '2'")]
     [InlineData("--threshold", "0.5", "--threshold 0.5 is for a threshold router; add --router threshold")]
-    [InlineData("--router", "hash", "got 'hash'")]
+    [InlineData("--router", "best", "got 'best'")]
     [InlineData("--heads", "5", "--hidden as a multiple of 10")]
     [InlineData("--preset", "huge", "--preset is tiny, small or medium, got 'huge'")]
     [InlineData("--null-kind", "none", "--null-kind is zero, identity or constant, got 'none'")]
@@ -36,6 +36,20 @@ public sealed class CliUsageTests : IDisposable
         CliResult result = await CliRunner.RunAsync(["train", .. preset, "--data", _folder.Text(), "--out", _folder["run"], option, value]);
         Rejected(result, 2, message);
         Assert.False(Directory.Exists(_folder["run"]));
+    }
+
+    [Theory]
+    [InlineData("top-k", "--rho", "0.5", "--router top-k with --rho 0.5 is the router null")]
+    [InlineData("null", "--rho", "1", "--router null with --rho 1 is the router top-k")]
+    [InlineData("expert-choice", "--rho", "0.5", "An expert-choice router")]
+    [InlineData("sigmoid", "--threshold", "0.5", "add --router threshold or top-p")]
+    [InlineData("threshold", "--threshold", "0", "--threshold is a number above 0")]
+    [InlineData("cosine", "--top-k", "9", "top-k is 1..4")]
+    public async Task Train_RouterThatDoesNotFit_IsUsageError(string router, string option, string value, string message)
+    {
+        CliResult result = await CliRunner.RunAsync(
+            ["train", "--preset", "tiny", "--data", _folder.Text(), "--out", _folder["run"], "--router", router, option, value]);
+        Rejected(result, 2, message);
     }
 
     [Fact]

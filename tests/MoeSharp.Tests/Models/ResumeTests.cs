@@ -53,6 +53,29 @@ public sealed class ResumeTests : IDisposable
         Assert.Empty(Directory.GetFiles(killed, "*.moe-tmp"));
     }
 
+    [Theory]
+    [InlineData("noisy-top-k")]
+    [InlineData("relu")]
+    [InlineData("loss-free")]
+    [InlineData("expert-choice")]
+    [InlineData("hash")]
+    public void Resume_WithARouterThatHasAStateOrDraws_EqualsAnUninterruptedRun(string router)
+    {
+        TrainOptions options = _run.Options("whole");
+        options = options with
+        {
+            Model = options.Model.WithRouter(router), NullControllerRate = 0, LoadBiasRate = router == "loss-free" ? 0.01 : 0, TargetExperts = router == "relu" ? 1 : 0,
+        };
+        string killed = _run.CopyAt(options, 8, "killed");
+        TrainingRun.Resume(killed);
+        Same(options.RunFolder, killed);
+        using SafetensorsFile file = SafetensorsFile.Open(RunFolder.OptimizerPath(killed));
+        double weight = double.Parse(file.Metadata["sparsity_weight"], System.Globalization.CultureInfo.InvariantCulture);
+
+        // An untrained ReLU router fires half of its 4 experts, one more than wanted, so the weight grows in every step.
+        Assert.Equal(router == "relu" ? Math.Pow(1.2, 16) : 0, weight / 1e-8, 1e-9);
+    }
+
     [Fact]
     public void Resume_WithMicroBatches_EqualsAnUninterruptedRun()
     {

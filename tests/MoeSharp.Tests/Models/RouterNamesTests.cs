@@ -40,6 +40,10 @@ public sealed class RouterNamesTests
     [InlineData("top-k", "num_experts_per_tok", "99", "top-k is 1..4")]
     [InlineData("null", "data_sparsity", "0", "(0, 1]")]
     [InlineData("threshold", "num_experts_per_tok", "0", "num_experts_per_tok")]
+    [InlineData("expert-choice", "data_sparsity", "0.5", "An expert-choice router")]
+    [InlineData("hash", "score", "softmax", "A hash router")]
+    [InlineData("noisy-top-k", "selection", "threshold", "A noisy top-k router")]
+    [InlineData("noisy-top-k", "renormalize", "none", "A noisy top-k router")]
     [InlineData("nonsense", "score", "softmax", "one of \"top-k\"")]
     public void ConfigJson_Contradiction_IsOneSentence(string router, string field, string value, string message)
     {

@@ -82,11 +82,17 @@ public sealed class TrainerTests : IDisposable
         double Distance(double[] other) => large.Zip(other, (x, y) => Math.Abs(x - y)).Max();
     }
 
-    [Fact]
-    public void Run_InSteadyState_AllocatesNoTensors()
+    [Theory]
+    [InlineData("null")]
+    [InlineData("noisy-top-k")]
+    [InlineData("cosine")]
+    [InlineData("hash")]
+    [InlineData("expert-choice")]
+    public void Run_InSteadyState_AllocatesNoTensors(string router)
     {
         var seen = new Dictionary<long, (long Allocations, long Live)>();
-        TrainOptions options = _run.Options("a") with { Steps = 12, LogEvery = 1, EvaluateEvery = 0, SaveEvery = 0, AccumulationSteps = 2 };
+        TrainOptions options = _run.Options("a") with { Steps = 12, LogEvery = 1, EvaluateEvery = 0, SaveEvery = 0, AccumulationSteps = 2, NullControllerRate = 0 };
+        options = options with { Model = options.Model.WithRouter(router) };
         using var backend = new CpuBackend(2);
         using Trainer trainer = Trainer.Start(backend, options);
         trainer.Run(new TrainingRun.Watch(progress =>

@@ -97,6 +97,27 @@ public sealed class TransformerTests : IDisposable
         }
     }
 
+    public static TheoryData<string> Routers => [.. RouterFamily.Names];
+
+    [Theory]
+    [MemberData(nameof(Routers))]
+    public void EveryRouter_CountsItsParametersAndGeneratesIfItIsCausal(string router)
+    {
+        using var model = new Transformer(_backend, s_config.WithRouter(router), 1);
+        Assert.Equal(model.Parameters.Sum(parameter => parameter.Value.ElementCount), model.Config.ParameterCount);
+        Assert.InRange(model.Config.ActiveParameterCount, 1, model.Config.ParameterCount);
+        if (model.Config.Router.IsCausal)
+        {
+            Assert.Equal(3, new Generator(model).Generate("ab"u8.ToArray(), new GenerateOptions { MaxTokens = 3 }, Token).Length);
+        }
+        else
+        {
+            string message = Assert.Throws<ArgumentException>(
+                () => new Generator(model).Generate("ab"u8.ToArray(), new GenerateOptions { MaxTokens = 3 }, Token)).Message;
+            Assert.Contains($"The router {router} lets later tokens decide", message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void Forward_DoesNotLookAhead()
     {

@@ -70,7 +70,29 @@ internal sealed record BarChart
     public int Width { get; init; } = 560;
 }
 
-/// <summary>Rows over time; a cell is a ratio to the fair share (1 = fair), NaN = no data.</summary>
+/// <summary>Named rows by named columns; a cell is a number, printed, on a background that is darker the larger it is.</summary>
+internal sealed record MatrixChart
+{
+    /// <summary>Heading above the plot.</summary>
+    public required string Title { get; init; }
+
+    /// <summary>Names from top to bottom.</summary>
+    public required IReadOnlyList<string> Rows { get; init; }
+
+    /// <summary>Names from left to right.</summary>
+    public required IReadOnlyList<string> Columns { get; init; }
+
+    /// <summary>Values from 0, one list per row; NaN = no data.</summary>
+    public required IReadOnlyList<IReadOnlyList<double>> Values { get; init; }
+
+    /// <summary>The value of the darkest background.</summary>
+    public required double Full { get; init; }
+
+    /// <summary>Width of the drawing in its own pixels.</summary>
+    public int Width { get; init; } = 560;
+}
+
+/// <summary>Rows over time, or over named columns; a cell is a ratio to the fair share (1 = fair), NaN = no data.</summary>
 internal sealed record HeatMap
 {
     /// <summary>Heading above the plot.</summary>
@@ -84,6 +106,9 @@ internal sealed record HeatMap
 
     /// <summary>X value of each column, increasing.</summary>
     public required IReadOnlyList<double> Columns { get; init; }
+
+    /// <summary>What to write under the columns instead of a scale; null for columns on a scale.</summary>
+    public IReadOnlyList<string>? ColumnNames { get; init; }
 
     /// <summary>Ratios, one list per row, as long as <see cref="Columns"/>.</summary>
     public required IReadOnlyList<IReadOnlyList<double>> Rows { get; init; }

@@ -5,8 +5,8 @@ namespace MoeSharp.Cli;
 
 /// <summary>Writes <c>report.html</c>: one file with inline style and inline SVG, no scripts, nothing loaded from elsewhere.</summary>
 /// <remarks>
-/// The report answers three questions in this order: how good is the model beside honest yardsticks, which tokens did it decide cost
-/// nothing, and did routing stay healthy. The file is written beside its final name and renamed, so a reader never sees half of it.
+/// The report answers three questions in this order: how good is the model beside honest yardsticks, which tokens did it spend experts on
+/// and which cost nothing, and did routing stay healthy. The file is written beside its final name and renamed, so a reader never sees half of it.
 /// </remarks>
 internal static class HtmlReport
 {
@@ -38,6 +38,8 @@ internal static class HtmlReport
         Figures(html, data);
         Loss(html, data);
         NullByClass(html, data);
+        Work(html, data);
+        Excerpt(html, data);
         Sample(html, data);
         Routing(html, data);
         Optimisation(html, data);
@@ -98,41 +100,113 @@ internal static class HtmlReport
         html.Append("</div>\n");
     }
 
-    private static void Sample(StringBuilder html, ReportData data)
+    private static void Work(StringBuilder html, ReportData data)
     {
-        if (data.Sample.Count == 0)
+        MatrixChart? matrix = ReportCharts.RealExpertsByClass(data);
+        if (!data.Steps.Any(step => step.RealExperts.Any(experts => double.IsFinite(experts) && experts < data.Slots - 1e-9)))
         {
             return;
         }
 
-        bool colored = data.Sample.Any(span => double.IsFinite(span.NullShare));
-        Heading(html, "Sample", colored
-            ? "Text the model wrote. The background of each byte is the share of its slots, over all layers, that chose a null expert."
-            : "Text the model wrote.");
-        html.Append("<div class=\"panel\">\n");
-        if (colored)
+        Heading(html, "Where the work goes", $"A token may use up to {data.Slots} real experts in every layer; how many it uses is what it costs.");
+        html.Append("<div class=\"grid\">\n");
+        if (matrix is not null)
         {
-            html.Append("<div class=\"scale\">null slots: below 20%<i></i><i class=\"n1\"></i><i class=\"n2\"></i><i class=\"n3\"></i><i class=\"n4\">")
-                .Append("</i>80% and more</div>\n");
+            Panel(html, SvgChart.Matrix(matrix));
         }
 
+        Panel(html, SvgChart.Line(ReportCharts.RealExperts(data)));
+        html.Append("</div>\n");
+    }
+
+    private static void Excerpt(StringBuilder html, ReportData data)
+    {
+        if (data.Excerpt.Characters.Count > 0)
+        {
+            TextOf(html, data.Excerpt, data.Slots, "Text it never saw", "A piece of the validation text, as the model read it.", "excerpt");
+        }
+    }
+
+    private static void Sample(StringBuilder html, ReportData data)
+    {
+        if (data.Sample.Characters.Count > 0)
+        {
+            TextOf(html, data.Sample, data.Slots, "Sample", "Text the model wrote.", "sample");
+        }
+    }
+
+    /// <summary>A text on the number of real experts that each character used; one layer at a time where there are several, without scripts.</summary>
+    private static void TextOf(StringBuilder html, ReportText text, int slots, string title, string note, string id)
+    {
+        string shading = text.Varies ? " The background of each character is the number of real experts that its bytes used, per layer."
+            : text.Views.Count > 0 && text.Views.All(view => view.Experts[0].Equals(text.Views[0].Experts[0])) && double.IsFinite(text.Views[0].Experts[0])
+            ? $" Every byte used {Fixed(text.Views[0].Experts[0], 0)} real experts in every layer."
+            : string.Empty;
+        Heading(html, title, note + shading);
+        html.Append("<div class=\"panel\">\n");
+        if (!text.Varies)
+        {
+            html.Append("<pre>\n").Append(Text(string.Concat(text.Characters))).Append("</pre>\n</div>\n");
+            return;
+        }
+
+        Scale(html, slots);
+        html.Append("<div class=\"views\">\n");
+        for (int view = 0; view < text.Views.Count; view++)
+        {
+            html.Append(CultureInfo.InvariantCulture, $"<input type=\"radio\" name=\"{id}\" id=\"{id}{view}\"{(view == 0 ? " checked" : string.Empty)}><label for=\"{id}{view}\">")
+                .Append(Text(text.Views[view].Name)).Append("</label>\n");
+        }
+
+        foreach (ReportView view in text.Views)
+        {
+            Shaded(html, text.Characters, view.Experts, slots);
+        }
+
+        html.Append("</div>\n</div>\n");
+    }
+
+    private static void Shaded(StringBuilder html, IReadOnlyList<string> characters, IReadOnlyList<double> experts, int slots)
+    {
         // A parser drops one newline right after <pre>, so one is given to it.
         html.Append("<pre>\n");
-        for (int at = 0; at < data.Sample.Count;)
+        for (int at = 0; at < characters.Count;)
         {
-            int level = LevelOf(data.Sample[at]);
+            string shade = ShadeOf(experts[at], slots);
             int end = at;
-            while (end < data.Sample.Count && LevelOf(data.Sample[end]) == level)
+            while (end < characters.Count && ShadeOf(experts[end], slots) == shade)
             {
                 end++;
             }
 
-            string text = Text(string.Concat(data.Sample.Skip(at).Take(end - at).Select(span => span.Text)));
-            html.Append(level == 0 ? text : $"<span class=\"n{level}\">{text}</span>");
+            string text = Text(string.Concat(characters.Skip(at).Take(end - at)));
+            html.Append(shade.Length == 0 ? text : $"<span class=\"{shade}\">{text}</span>");
             at = end;
         }
 
-        html.Append("</pre>\n</div>\n");
+        html.Append("</pre>\n");
+    }
+
+    private static void Scale(StringBuilder html, int slots)
+    {
+        html.Append("<div class=\"scale\">real experts:");
+        for (int level = 0; level <= Levels(slots); level++)
+        {
+            double experts = (double)level * slots / Levels(slots);
+            html.Append(CultureInfo.InvariantCulture, $"<i class=\"{ShadeOf(experts, slots)}\"></i>{experts:0.#}");
+        }
+
+        html.Append("</div>\n");
+    }
+
+    /// <summary>Shades above none: one per expert, at most five.</summary>
+    private static int Levels(int slots) => Math.Min(slots, 5);
+
+    /// <summary>Class of the nearest shade; the darkest is always the fifth. Empty for none and for what is unknown.</summary>
+    private static string ShadeOf(double experts, int slots)
+    {
+        int level = double.IsFinite(experts) ? (int)Math.Round(experts / slots * Levels(slots), MidpointRounding.AwayFromZero) : 0;
+        return level <= 0 ? string.Empty : string.Create(CultureInfo.InvariantCulture, $"e{(int)Math.Round(5.0 * level / Levels(slots), MidpointRounding.AwayFromZero)}");
     }
 
     private static void Routing(StringBuilder html, ReportData data)
@@ -143,8 +217,8 @@ internal static class HtmlReport
             return;
         }
 
-        Heading(html, "Routing", "The share of null slots per layer, and how evenly the real slots fall on the experts. Orange: an expert gets "
-            + "more than its fair share; blue: less.");
+        Heading(html, "Routing", (data.NullTarget is null ? "How" : "The share of null slots per layer, and how") + " evenly the real slots fall on the experts. "
+            + "Orange: an expert gets more than its fair share, of all slots or of those of a kind of byte; blue: less.");
         html.Append("<div class=\"grid\">\n");
         if (data.NullTarget is not null)
         {
@@ -152,9 +226,15 @@ internal static class HtmlReport
         }
 
         Panel(html, SvgChart.Line(ReportCharts.LoadBalance(data)));
-        foreach (HeatMap map in ReportCharts.ExpertLoad(data))
+        html.Append("</div>\n<div class=\"grid\">\n");
+        // By layer: the load over the run, and beside it which kinds of byte the experts serve.
+        HeatMap[] loads = [.. ReportCharts.ExpertLoad(data)], classes = [.. ReportCharts.ExpertsOfClasses(data)];
+        for (int layer = 0; layer < Math.Max(loads.Length, classes.Length); layer++)
         {
-            Panel(html, SvgChart.Heat(map));
+            foreach (HeatMap map in loads.Skip(layer).Take(1).Concat(classes.Skip(layer).Take(1)))
+            {
+                Panel(html, SvgChart.Heat(map));
+            }
         }
 
         html.Append("</div>\n");
@@ -202,8 +282,6 @@ internal static class HtmlReport
 
     private static void Panel(StringBuilder html, string content) =>
         html.Append("<div class=\"panel\">").Append(content).Append("</div>\n");
-
-    private static int LevelOf(ReportSpan span) => double.IsFinite(span.NullShare) ? Math.Clamp((int)(span.NullShare * 5), 0, 4) : 0;
 
     private static string Text(string text) => SvgWriter.Escape(text);
 

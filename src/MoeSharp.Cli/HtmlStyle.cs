@@ -7,12 +7,11 @@ namespace MoeSharp.Cli;
 /// </remarks>
 internal static class HtmlStyle
 {
-    /// <summary>The text of the style element.</summary>
-    public const string Text = """
+    private const string Rules = """
         :root{color-scheme:light dark;--bg:#f7f7f5;--panel:#fff;--ink:#1d2125;--muted:#646c75;--rule:#e3e4e1;--grid:#ecedea;--mark:#eaf1fb;
-        --c0:#1f66b5;--c1:#c8541c;--c2:#17825d;--c3:#8b4aa8;--c4:#a87b00;--c5:#b5305f;--c6:#0b7d93;--c7:#5b6672;--cold:#2468b2;--hot:#d0590f;--null:#8b4aa8}
+        --c0:#1f66b5;--c1:#c8541c;--c2:#17825d;--c3:#8b4aa8;--c4:#a87b00;--c5:#b5305f;--c6:#0b7d93;--c7:#5b6672;--cold:#2468b2;--hot:#d0590f;--work:#1f66b5}
         @media (prefers-color-scheme:dark){:root{--bg:#15181b;--panel:#1d2125;--ink:#e6e8ea;--muted:#98a1ab;--rule:#30363c;--grid:#2a2f35;--mark:#22303f;
-        --c0:#6fa9ec;--c1:#f28f5b;--c2:#55c596;--c3:#c493de;--c4:#dfb548;--c5:#f07da6;--c6:#4fc4d8;--c7:#a9b4bf;--cold:#5a9ff0;--hot:#f58a3c;--null:#b98ad8}}
+        --c0:#6fa9ec;--c1:#f28f5b;--c2:#55c596;--c3:#c493de;--c4:#dfb548;--c5:#f07da6;--c6:#4fc4d8;--c7:#a9b4bf;--cold:#5a9ff0;--hot:#f58a3c;--work:#3f86d6}}
         *{box-sizing:border-box}
         body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif}
         main{max-width:1180px;margin:0 auto;padding:40px 24px 64px}
@@ -38,7 +37,7 @@ internal static class HtmlStyle
         .chart line.grid{stroke:var(--grid)}.chart .axis{stroke:var(--muted);stroke-width:1}
         .chart .reference{stroke:var(--muted);stroke-width:1;stroke-dasharray:5 4}.chart .leader{stroke:var(--muted);stroke-width:.7;fill:none}
         .chart .line{fill:none;stroke-width:1.8;stroke-linejoin:round}.chart .faint{stroke-width:1;opacity:.7}.chart .dashed{stroke-dasharray:5 3}.chart .key{stroke-width:3;opacity:1}
-        .chart .paper{fill:var(--grid)}.chart .cold{fill:var(--cold);shape-rendering:crispEdges}.chart .hot{fill:var(--hot);shape-rendering:crispEdges}
+        .chart .paper{fill:var(--grid)}.chart .cold{fill:var(--cold);shape-rendering:crispEdges}.chart .hot{fill:var(--hot);shape-rendering:crispEdges}.chart .work{fill:var(--work)}.chart .cell{font-size:12px;fill:var(--ink);font-variant-numeric:tabular-nums}
         .s0{stroke:var(--c0)}.s1{stroke:var(--c1)}.s2{stroke:var(--c2)}.s3{stroke:var(--c3)}.s4{stroke:var(--c4)}.s5{stroke:var(--c5)}.s6{stroke:var(--c6)}.s7{stroke:var(--c7)}
         .f0{fill:var(--c0)}.f1{fill:var(--c1)}.f2{fill:var(--c2)}.f3{fill:var(--c3)}.f4{fill:var(--c4)}.f5{fill:var(--c5)}.f6{fill:var(--c6)}.f7{fill:var(--c7)}
         table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
@@ -48,9 +47,13 @@ internal static class HtmlStyle
         td.number,th.number{text-align:right}
         tr.model td{background:var(--mark);font-weight:650}
         pre{margin:0;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;white-space:pre-wrap;overflow-wrap:anywhere;tab-size:4}
-        .scale{display:flex;align-items:center;gap:8px;font-size:12.5px;color:var(--muted);margin-bottom:10px}
-        .scale i{display:inline-block;width:22px;height:11px}
-        .n1{background:color-mix(in srgb,var(--null) 14%,transparent)}.n2{background:color-mix(in srgb,var(--null) 28%,transparent)}.n3{background:color-mix(in srgb,var(--null) 44%,transparent)}.n4{background:color-mix(in srgb,var(--null) 62%,transparent)}
+        .scale{display:flex;flex-wrap:wrap;align-items:center;gap:6px;font-size:12.5px;color:var(--muted);margin-bottom:10px}
+        .scale i{display:inline-block;width:22px;height:11px;margin-left:6px;box-shadow:0 0 0 1px var(--rule)}
+        .e1{background:color-mix(in srgb,var(--work) 12%,transparent)}.e2{background:color-mix(in srgb,var(--work) 24%,transparent)}.e3{background:color-mix(in srgb,var(--work) 36%,transparent)}.e4{background:color-mix(in srgb,var(--work) 48%,transparent)}.e5{background:color-mix(in srgb,var(--work) 60%,transparent)}
+        .views>pre{display:none}
+        .views>input{position:absolute;opacity:0;pointer-events:none}
+        .views>label{display:inline-block;font-size:12.5px;color:var(--muted);padding:2px 10px;margin:0 6px 12px 0;border:1px solid var(--rule);border-radius:999px;cursor:pointer}
+        .views>input:checked+label{background:var(--mark);color:var(--ink)}.views>input:focus-visible+label{outline:2px solid var(--c0)}
         dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:12px 24px;margin:0}
         dt{font-size:12.5px;color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
         h3{font-size:14.5px;margin:22px 0 8px;font-weight:600}
@@ -73,4 +76,8 @@ internal static class HtmlStyle
 
         svg.chart{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif}.sheet{fill:var(--panel)}
         """;
+
+    /// <summary>The text of the style element.</summary>
+    public static string Text { get; } = Rules + string.Concat(Enumerable.Range(1, ReportText.MaxViews).Select(view =>
+        $"\n.views>input:nth-of-type({view}):checked~pre:nth-of-type({view}){{display:block}}"));
 }

@@ -78,6 +78,57 @@ internal static class ReportCharts
         ],
     };
 
+    /// <summary>Mean real experts per token and layer over the run.</summary>
+    public static LineChart RealExperts(ReportData data) => new()
+    {
+        Title = "Real experts per token, over the run",
+        XLabel = StepLabel,
+        YLabel = "real experts",
+        YInclude = [0],
+        Series =
+        [
+            .. Layers(data).Select(layer => new ChartSeries(
+                LayerName(layer), [.. data.Steps.Select(s => new ChartPoint(s.Step, At(s.RealExperts, layer)))], layer)),
+        ],
+    };
+
+    /// <summary>Mean real experts per token at the last evaluation that has them, layers by token classes; null when none has.</summary>
+    public static MatrixChart? RealExpertsByClass(ReportData data) =>
+        data.Evaluations.LastOrDefault(e => e.RealExperts.Count > 0) is not { } last ? null : new MatrixChart
+        {
+            Title = "Real experts per token, by layer and kind of byte",
+            Rows = [.. last.RealExperts.Select((_, layer) => LayerName(layer))],
+            Columns = data.Classes,
+            Values = last.RealExperts,
+            Full = data.Slots,
+        };
+
+    /// <summary>One heat map per layer: experts by token classes, each cell the share of the class's slots over an even share. None when the run did not record it.</summary>
+    public static IEnumerable<HeatMap> ExpertsOfClasses(ReportData data)
+    {
+        int classes = data.Classes.Count;
+        IReadOnlyList<IReadOnlyList<double>> layers = data.Evaluations.LastOrDefault(e => e.ExpertSlots.Count > 0)?.ExpertSlots ?? [];
+        for (int layer = 0; layer < layers.Count; layer++)
+        {
+            IReadOnlyList<double> slots = layers[layer];
+            int experts = slots.Count / classes;
+            double[] sums = [.. Enumerable.Range(0, classes).Select(kind => Enumerable.Range(0, experts).Sum(expert => slots[(expert * classes) + kind]))];
+            yield return new HeatMap
+            {
+                Title = $"Experts by kind of byte, {LayerName(layer)}",
+                XLabel = "kind of byte, last evaluation",
+                YLabel = "expert",
+                Columns = [.. Enumerable.Range(0, classes).Select(kind => (double)kind)],
+                ColumnNames = data.Classes,
+                Rows =
+                [
+                    .. Enumerable.Range(0, experts).Select(expert => (IReadOnlyList<double>)
+                        [.. sums.Select((sum, kind) => sum == 0 ? double.NaN : slots[(expert * classes) + kind] / sum * experts)]),
+                ],
+            };
+        }
+    }
+
     /// <summary>Largest expert load over the mean, per layer.</summary>
     public static LineChart LoadBalance(ReportData data) => new()
     {
@@ -142,6 +193,9 @@ internal static class ReportCharts
         return mean > 0 ? load.Max() / mean : double.NaN;
     }
 
+    /// <summary>Name of a layer in legends.</summary>
+    public static string LayerName(int layer) => "layer " + layer.ToString(CultureInfo.InvariantCulture);
+
     private static LineChart Simple(ReportData data, string title, string unit, Func<ReportStep, double> value, int color) => new()
     {
         Title = title,
@@ -157,8 +211,6 @@ internal static class ReportCharts
 
     private static IEnumerable<int> Layers(ReportData data) =>
         Enumerable.Range(0, data.Steps.Count == 0 ? 0 : data.Steps.Max(s => Math.Max(s.NullShare.Count, s.ExpertLoad.Count)));
-
-    private static string LayerName(int layer) => "layer " + layer.ToString(CultureInfo.InvariantCulture);
 
     private static double At(IReadOnlyList<double> values, int index) => index < values.Count ? values[index] : double.NaN;
 }

@@ -8,6 +8,7 @@ namespace MoeSharp.Cli;
 /// <param name="TokensPerSecond">Throughput; NaN when the log has none.</param>
 /// <param name="NullShare">Share of slots that chose a null expert, per layer.</param>
 /// <param name="ExpertLoad">Share of the real slots per expert, per layer.</param>
+/// <param name="RealExperts">Mean real experts per token, per layer.</param>
 internal sealed record ReportStep(
     long Step,
     double BitsPerByte,
@@ -15,22 +16,27 @@ internal sealed record ReportStep(
     double GradientNorm,
     double TokensPerSecond,
     IReadOnlyList<double> NullShare,
-    IReadOnlyList<IReadOnlyList<double>> ExpertLoad);
+    IReadOnlyList<IReadOnlyList<double>> ExpertLoad,
+    IReadOnlyList<double> RealExperts);
 
 /// <summary>One evaluation on the validation text.</summary>
 /// <param name="Step">Step after which it ran.</param>
 /// <param name="BitsPerByte">Validation loss in bits per byte.</param>
 /// <param name="NullShareByClass">Share of null slots per token class.</param>
-internal sealed record ReportEvaluation(long Step, double BitsPerByte, IReadOnlyList<double> NullShareByClass);
+/// <param name="RealExperts">Mean real experts per token, per layer and token class; empty when the run did not record it.</param>
+/// <param name="ExpertSlots">Slots per layer, element expert * classes + class; empty when the run did not record it.</param>
+internal sealed record ReportEvaluation(
+    long Step,
+    double BitsPerByte,
+    IReadOnlyList<double> NullShareByClass,
+    IReadOnlyList<IReadOnlyList<double>> RealExperts,
+    IReadOnlyList<IReadOnlyList<double>> ExpertSlots);
 
 /// <summary>A row of the comparison on the validation text.</summary>
 internal sealed record ReportYardstick(string Name, double BitsPerByte, bool IsModel);
 
 /// <summary>A number at the head of the report.</summary>
 internal sealed record ReportFigure(string Label, string Value, string Note);
-
-/// <summary>A piece of the sample with the share of null slots its bytes got, NaN when unknown.</summary>
-internal sealed record ReportSpan(string Text, double NullShare);
 
 /// <summary>Everything a report shows, free of files and JSON.</summary>
 internal sealed record ReportData
@@ -62,6 +68,12 @@ internal sealed record ReportData
     /// <summary>Configured share of null slots, or null for a model without null experts.</summary>
     public required double? NullTarget { get; init; }
 
-    /// <summary>Generated text; spans without a null share are plain.</summary>
-    public required IReadOnlyList<ReportSpan> Sample { get; init; }
+    /// <summary>Slots per token K: the most real experts that a token can use in a layer.</summary>
+    public required int Slots { get; init; }
+
+    /// <summary>Text that the model wrote.</summary>
+    public required ReportText Sample { get; init; }
+
+    /// <summary>A piece of the validation text.</summary>
+    public required ReportText Excerpt { get; init; }
 }

@@ -4,7 +4,7 @@ using static MoeSharp.Cli.SvgWriter;
 
 namespace MoeSharp.Cli;
 
-/// <summary>Bars and heat maps.</summary>
+/// <summary>Bars, heat maps and matrices.</summary>
 internal static partial class SvgChart
 {
     // Heat levels are half octaves around the fair share: level 0 = 1x, +-2 = 2x and 1/2x, +-4 = 4x and beyond.
@@ -82,7 +82,15 @@ internal static partial class SvgChart
             svg.Empty("path", "d", path, "class", HeatClass(level), "fill-opacity", HeatOpacity(level));
         }
 
-        XTicks(svg, x, bottom, []);
+        if (map.ColumnNames is null)
+        {
+            XTicks(svg, x, bottom, []);
+        }
+        else
+        {
+            ColumnNames(svg, map.ColumnNames, Left, right, bottom);
+        }
+
         int every = Math.Max(1, (int)Math.Ceiling(13 / rowHeight));
         for (int row = 0; row < rows.Count; row += every)
         {
@@ -97,12 +105,61 @@ internal static partial class SvgChart
         return svg.Close().ToString();
     }
 
+    /// <summary>Draws a matrix of numbers; rows too low for a number are shaded only.</summary>
+    public static string Matrix(MatrixChart chart)
+    {
+        const double Left = 72, Top = 32;
+        double right = chart.Width - 14, rowHeight = Math.Clamp(640.0 / Math.Max(1, chart.Rows.Count), 6, 28);
+        double bottom = Top + (rowHeight * chart.Rows.Count), width = (right - Left) / Math.Max(1, chart.Columns.Count);
+        SvgWriter svg = Begin(chart.Title, chart.Width, (int)bottom + 28);
+        int every = Math.Max(1, (int)Math.Ceiling(13 / rowHeight));
+        for (int row = 0; row < chart.Rows.Count; row++)
+        {
+            double y = Top + (rowHeight * row), line = y + (rowHeight / 2) + 4;
+            if (row % every == 0)
+            {
+                svg.Leaf("text", chart.Rows[row], "x", Number(Left - 8), "y", Number(line), "class", "tick end");
+            }
+
+            for (int column = 0; column < chart.Columns.Count; column++)
+            {
+                double value = chart.Values[row][column], x = Left + (width * column);
+                svg.Empty("rect", "x", Number(x), "y", Number(y), "width", Number(width), "height", Number(rowHeight), "class", "paper");
+                if (value > 0)
+                {
+                    // At most 0.6: the number stays readable.
+                    string opacity = (0.6 * Math.Min(1, value / chart.Full)).ToString("0.##", CultureInfo.InvariantCulture);
+                    svg.Empty(
+                        "rect", "x", Number(x), "y", Number(y), "width", Number(width), "height", Number(rowHeight), "class", "work", "fill-opacity", opacity);
+                }
+
+                if (rowHeight >= 14)
+                {
+                    string text = double.IsFinite(value) ? value.ToString("F2", CultureInfo.InvariantCulture) : "-";
+                    svg.Leaf("text", text, "x", Number(x + (width / 2)), "y", Number(line), "class", "cell mid");
+                }
+            }
+        }
+
+        ColumnNames(svg, chart.Columns, Left, right, bottom);
+        return svg.Close().ToString();
+    }
+
     /// <summary>A share as percent.</summary>
     public static string Percent(double share, int decimals) =>
         double.IsFinite(share)
             // Adding 0 turns a negative zero into zero.
             ? ((share * 100) + 0.0).ToString("F" + decimals.ToString(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture) + "%"
             : "no data";
+
+    private static void ColumnNames(SvgWriter svg, IReadOnlyList<string> names, double left, double right, double bottom)
+    {
+        double width = (right - left) / Math.Max(1, names.Count);
+        for (int column = 0; column < names.Count; column++)
+        {
+            svg.Leaf("text", names[column], "x", Number(left + (width * (column + 0.5))), "y", Number(bottom + 17), "class", "tick mid");
+        }
+    }
 
     private static (IReadOnlyList<double> Columns, IReadOnlyList<IReadOnlyList<double>> Rows) Shrink(
         IReadOnlyList<double> columns, IReadOnlyList<IReadOnlyList<double>> rows, int limit)

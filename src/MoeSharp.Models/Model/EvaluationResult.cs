@@ -13,4 +13,11 @@ public sealed record EvaluationResult(
     double NullShare,
     IReadOnlyList<double> NullShareByClass,
     IReadOnlyList<double> NullShareByLayer,
-    double RealExpertsPerToken);
+    double RealExpertsPerToken)
+{
+    /// <summary>Mean number of real experts per token, per layer and <see cref="TokenClass"/>; NaN for a class that did not occur. Empty when it was not recorded.</summary>
+    public IReadOnlyList<IReadOnlyList<double>> RealExpertsByClass { get; init; } = [];
+
+    /// <summary>Slots that chose an expert, per layer: element expert * <see cref="TokenClassifier.ClassCount"/> + class. Empty when it was not recorded.</summary>
+    public IReadOnlyList<IReadOnlyList<double>> ExpertSlots { get; init; } = [];
+}

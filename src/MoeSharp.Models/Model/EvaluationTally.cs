@@ -6,6 +6,8 @@ internal sealed class EvaluationTally(ModelConfig config)
     private readonly long[] _nullsByLayer = new long[config.MoeLayers];
     private readonly long[] _nullsByClass = new long[TokenClassifier.ClassCount];
     private readonly long[] _slotsByClass = new long[TokenClassifier.ClassCount];
+    private readonly long[][] _realByClass = [.. Enumerable.Range(0, config.MoeLayers).Select(_ => new long[TokenClassifier.ClassCount])];
+    private readonly long[][] _expertSlots = [.. Enumerable.Range(0, config.MoeLayers).Select(_ => new long[config.Experts * TokenClassifier.ClassCount])];
     private long _slots;
     private double _nats;
     private long _bytes;
@@ -33,13 +35,20 @@ internal sealed class EvaluationTally(ModelConfig config)
                 continue;
             }
 
-            int nulls = 0;
+            int nulls = 0, kind = (int)classes[sources[t]];
             foreach (int id in chosen.AsSpan(t * topK, topK))
             {
-                nulls += id < 0 ? 1 : 0;
+                if (id < 0)
+                {
+                    nulls++;
+                }
+                else
+                {
+                    _expertSlots[layer][(id * TokenClassifier.ClassCount) + kind]++;
+                }
             }
 
-            int kind = (int)classes[sources[t]];
+            _realByClass[layer][kind] += topK - nulls;
             _nullsByLayer[layer] += nulls;
             _nullsByClass[kind] += nulls;
             _slotsByClass[kind] += topK;
@@ -49,13 +58,21 @@ internal sealed class EvaluationTally(ModelConfig config)
 
     public EvaluationResult Result()
     {
-        double nullShare = _nullsByLayer.Sum() / (double)_slots, slots = (double)_slots / config.MoeLayers;
+        double nullShare = _nullsByLayer.Sum() / (double)_slots, slots = (double)_slots / config.MoeLayers, perToken = slots / _bytes;
         return new EvaluationResult(
             _nats / _bytes / Math.Log(2),
             _bytes,
             nullShare,
             [.. _nullsByClass.Select((nulls, kind) => (double)nulls / _slotsByClass[kind])],
             [.. _nullsByLayer.Select(nulls => nulls / slots)],
-            slots / _bytes * (1 - nullShare));
+            perToken * (1 - nullShare))
+        {
+            // Every layer saw the same tokens.
+            RealExpertsByClass =
+            [
+                .. _realByClass.Select(real => (IReadOnlyList<double>)[.. real.Select((sum, kind) => sum / ((double)_slotsByClass[kind] / (perToken * config.MoeLayers)))]),
+            ],
+            ExpertSlots = [.. _expertSlots.Select(counts => (IReadOnlyList<double>)[.. counts])],
+        };
     }
 }

@@ -27,39 +27,52 @@ public static class Evaluator
         return Run(model, tape, validation, batch, maxBytes, cancellationToken);
     }
 
-    /// <summary>Share of null slots of every byte of a text, mean over layers; NaN everywhere for a dense model.</summary>
+    /// <summary>Share of slots of every byte of a text that hold no real expert, mean over layers; NaN everywhere for a dense model.</summary>
     /// <param name="model">A byte-level model.</param>
     /// <param name="text">The text; windows as in <see cref="Run(Transformer, ReadOnlySpan{byte}, int, long, CancellationToken)"/>.</param>
     public static double[] NullShares(Transformer model, ReadOnlySpan<byte> text)
     {
+        IReadOnlyList<int[]> real = RealExperts(model, text);
+        return
+        [
+            .. Enumerable.Range(0, text.Length).Select(i =>
+                real.Zip(model.MoeLayers, (counts, layer) => 1 - ((double)counts[i] / layer.Router.Spec.TopK)).DefaultIfEmpty(double.NaN).Average()),
+        ];
+    }
+
+    /// <summary>How many real experts every byte of a text uses.</summary>
+    /// <param name="model">A byte-level model.</param>
+    /// <param name="text">The text; windows as in <see cref="Run(Transformer, ReadOnlySpan{byte}, int, long, CancellationToken)"/>.</param>
+    /// <returns>Per MoE layer, a count of 0..K per byte; nothing for a dense model.</returns>
+    public static IReadOnlyList<int[]> RealExperts(Transformer model, ReadOnlySpan<byte> text)
+    {
         ArgumentNullException.ThrowIfNull(model);
-        var shares = new double[text.Length];
-        if (model.Config.IsDense)
+        var counts = new int[model.MoeLayers.Count][];
+        for (int layer = 0; layer < counts.Length; layer++)
         {
-            Array.Fill(shares, double.NaN);
-            return shares;
+            counts[layer] = new int[text.Length];
         }
 
         using var tape = new Tape(model.Backend, record: false);
-        for (int start = 0; start < text.Length; start += model.Config.ContextLength)
+        for (int start = 0; start < text.Length && counts.Length > 0; start += model.Config.ContextLength)
         {
             int length = Math.Min(model.Config.ContextLength, text.Length - start);
             Tensor ids = tape.Rent(DType.Int32, length);
             ids.CopyFrom<int>([.. text.Slice(start, length)]);
             TransformerOutput output = model.Forward(tape, ids, 1, length);
-            foreach (MoeOutput layer in output.Layers)
+            for (int layer = 0; layer < counts.Length; layer++)
             {
-                int[] chosen = layer.Routing.Ids.ToArray<int>();
+                int[] chosen = output.Layers[layer].Routing.Ids.ToArray<int>();
                 for (int i = 0; i < chosen.Length; i++)
                 {
-                    shares[start + (i / layer.Spec.TopK)] += chosen[i] < 0 ? 1.0 / (layer.Spec.TopK * output.Layers.Count) : 0;
+                    counts[layer][start + (i / output.Layers[layer].Spec.TopK)] += chosen[i] >= 0 ? 1 : 0;
                 }
             }
 
             tape.Reset();
         }
 
-        return shares;
+        return counts;
     }
 
     internal static EvaluationResult Run(

@@ -17,13 +17,8 @@ internal static class MetricsJson
         Number(json, "load_balance", metrics.LoadBalance);
         Number(json, "mean_null_share", metrics.MeanNullShare);
         Numbers(json, "null_share", metrics.NullShare);
-        json.WriteStartArray("expert_load");
-        foreach (IReadOnlyList<double> layer in metrics.ExpertLoad)
-        {
-            Values(json, layer);
-        }
-
-        json.WriteEndArray();
+        Numbers(json, "real_experts", metrics.RealExperts);
+        Table(json, "expert_load", metrics.ExpertLoad);
         json.WriteEndObject();
     });
 
@@ -37,6 +32,14 @@ internal static class MetricsJson
         Number(json, "real_experts_per_token", metrics.Result.RealExpertsPerToken);
         Numbers(json, "null_share", metrics.Result.NullShareByLayer);
         Numbers(json, "null_share_by_class", metrics.Result.NullShareByClass);
+        Table(json, "real_experts_by_class", metrics.Result.RealExpertsByClass);
+
+        // Layers * experts * classes numbers: once per run.
+        if (metrics.IsFinal)
+        {
+            Table(json, "expert_slots", metrics.Result.ExpertSlots);
+        }
+
         json.WriteEndObject();
     });
 
@@ -57,6 +60,9 @@ internal static class MetricsJson
         json.WriteString("sample", Encoding.UTF8.GetString(metrics.Sample));
         json.WriteBase64String("sample_bytes", metrics.Sample);
         Numbers(json, "sample_null_share", metrics.SampleNullShare);
+        Table(json, "sample_real_experts", metrics.SampleRealExperts);
+        json.WriteBase64String("excerpt_bytes", metrics.Excerpt);
+        Table(json, "excerpt_real_experts", metrics.ExcerptRealExperts);
         json.WriteEndObject();
     });
 
@@ -70,7 +76,10 @@ internal static class MetricsJson
         Value(fields, "load_balance"),
         Value(fields, "mean_null_share"),
         fields.Numbers("null_share"),
-        fields.NumberTable("expert_load"));
+        fields.NumberTable("expert_load"))
+    {
+        RealExperts = fields.Has("real_experts") ? fields.Numbers("real_experts") : [],
+    };
 
     public static EvaluationMetrics ReadEvaluation(JsonFields fields) => new(
         Step(fields),
@@ -81,14 +90,26 @@ internal static class MetricsJson
             Value(fields, "mean_null_share"),
             fields.Numbers("null_share_by_class"),
             fields.Numbers("null_share"),
-            Value(fields, "real_experts_per_token")));
+            Value(fields, "real_experts_per_token"))
+        {
+            RealExpertsByClass = OptionalTable(fields, "real_experts_by_class"),
+            ExpertSlots = OptionalTable(fields, "expert_slots"),
+        });
 
     public static FinalMetrics ReadFinal(JsonFields fields) => new(
         Step(fields),
         [.. fields.Objects("yardsticks").Select(row => new YardstickRow(row.Text("name"), Value(row, "bpb")))],
         fields.Bytes("sample_bytes"),
         fields.Numbers("sample_null_share"),
-        Value(fields, "tokens_per_second"));
+        Value(fields, "tokens_per_second"))
+    {
+        SampleRealExperts = OptionalTable(fields, "sample_real_experts"),
+        Excerpt = fields.Has("excerpt_bytes") ? fields.Bytes("excerpt_bytes") : [],
+        ExcerptRealExperts = OptionalTable(fields, "excerpt_real_experts"),
+    };
+
+    private static IReadOnlyList<IReadOnlyList<double>> OptionalTable(JsonFields fields, string name) =>
+        fields.Has(name) ? fields.NumberTable(name) : [];
 
     private static long Step(JsonFields fields) => fields.Integer("step", 0, long.MaxValue);
 
@@ -111,6 +132,17 @@ internal static class MetricsJson
     {
         json.WritePropertyName(name);
         Values(json, values);
+    }
+
+    private static void Table(Utf8JsonWriter json, string name, IReadOnlyList<IReadOnlyList<double>> rows)
+    {
+        json.WriteStartArray(name);
+        foreach (IReadOnlyList<double> row in rows)
+        {
+            Values(json, row);
+        }
+
+        json.WriteEndArray();
     }
 
     private static void Values(Utf8JsonWriter json, IReadOnlyList<double> values)

@@ -7,12 +7,14 @@ internal sealed class RoutingMeter
 {
     private readonly int _experts;
     private readonly int[] _buffer;
+    private readonly long _tokens;
     private readonly double _slots;
 
     public RoutingMeter(TrainOptions options)
     {
         ModelConfig config = options.Model;
-        _slots = (double)options.BatchSize * config.ContextLength * (config.IsDense ? 0 : config.Router.SlotsPerToken);
+        _tokens = (long)options.BatchSize * config.ContextLength;
+        _slots = (double)_tokens * (config.IsDense ? 0 : config.Router.SlotsPerToken);
         _experts = config.Experts;
         int columns = config.IsDense ? 0 : config.Router.Columns;
         _buffer = new int[columns];
@@ -83,6 +85,9 @@ internal sealed class RoutingMeter
 
     /// <summary>Real slots, mean over layers; NaN without layers.</summary>
     public double MeanRealSlots() => MeanOverLayers(layer => Counts[layer].Take(_experts).Sum());
+
+    /// <summary>Mean number of real experts per token of a layer; NaN before the first micro-batch.</summary>
+    public double RealExperts(int layer) => (double)Counts[layer].Take(_experts).Sum() / (MicroBatches * _tokens);
 
     /// <summary>Share of slots that cost nothing, mean over layers; NaN without layers.</summary>
     public double MeanNullShare() => MeanOverLayers(NullShare);

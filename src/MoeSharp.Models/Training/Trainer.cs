@@ -15,6 +15,9 @@ namespace MoeSharp.Models;
 /// </remarks>
 public sealed class Trainer : IDisposable
 {
+    // Some twenty lines: what a reader looks through.
+    private const int ExcerptBytes = 800;
+
     private readonly RunLock _lock;
     private readonly MetricsLog _log;
     private readonly AdamW _optimizer;
@@ -269,7 +272,10 @@ public sealed class Trainer : IDisposable
             _meter.LoadBalance(),
             _meter.MeanNullShare(),
             [.. layers.Select(_meter.NullShare)],
-            [.. layers.Select(_meter.ExpertLoad)]);
+            [.. layers.Select(_meter.ExpertLoad)])
+        {
+            RealExperts = [.. layers.Select(_meter.RealExperts)],
+        };
         _meter.Clear();
         _log.Append(MetricsJson.Write(metrics));
         _progress = new TrainProgress(
@@ -318,6 +324,9 @@ public sealed class Trainer : IDisposable
     private double TokensPerSecond() =>
         _sessionSteps == 0 ? 0 : _sessionSteps * Options.TokensPerStep / Math.Max(_training.Elapsed.TotalSeconds, 1e-9);
 
+    private IReadOnlyList<IReadOnlyList<double>> RealExperts(byte[] text) =>
+        [.. Evaluator.RealExperts(Model, text).Select(layer => (IReadOnlyList<double>)Array.ConvertAll(layer, count => (double)count))];
+
     private TrainResult Interrupted() =>
         new(Options.RunFolder, Step, double.NaN, double.NaN, [], string.Empty, Interrupted: true, TokensPerSecond());
 
@@ -331,9 +340,13 @@ public sealed class Trainer : IDisposable
         int length = Model.Config.Router.IsCausal ? Options.SampleBytes : 0;
         byte[] sample = new Generator(Model).Generate([], new GenerateOptions { Seed = Options.Seed, MaxTokens = length }, token);
         double tokensPerSecond = TokensPerSecond();
+        byte[] excerpt = Excerpt.Of(Corpus.Validation, ExcerptBytes);
         LogEvaluation(evaluation, isFinal: true, progress);
         _log.Append(MetricsJson.Write(
-            new FinalMetrics(Step, yardsticks, sample, Evaluator.NullShares(Model, sample), tokensPerSecond)));
+            new FinalMetrics(Step, yardsticks, sample, Evaluator.NullShares(Model, sample), tokensPerSecond)
+            {
+                SampleRealExperts = RealExperts(sample), Excerpt = excerpt, ExcerptRealExperts = RealExperts(excerpt),
+            }));
         return new TrainResult(
             Options.RunFolder,
             Step,

@@ -26,10 +26,12 @@ internal static class SyntheticRun
                         Math.Exp((Math.Sin((e * 2.1) + layer) * 1.5 * Fade(step, 0.25)) + Noise(0.3)))])),
             ];
             double[] nulls = [.. Enumerable.Range(0, layers).Select(layer => target + ((0.25 - (layer * 0.12)) * Fade(step, 0.1)) + Noise(0.02))];
-            log.Add(new(step, loss, 1e-3 * Math.Min(1, step / 40.0) * (0.55 + (0.45 * Math.Cos(Math.PI * step / steps))), 0.6 + Noise(0.4), 9000 + Noise(900), nulls, load));
+            log.Add(new(step, loss, 1e-3 * Math.Min(1, step / 40.0) * (0.55 + (0.45 * Math.Cos(Math.PI * step / steps))), 0.6 + Noise(0.4), 9000 + Noise(900), nulls, load, [.. nulls.Select(share => 4 * (1 - share))]));
             if (step % Math.Max(1, steps / 12) == 0)
             {
-                evaluations.Add(new(step, loss + 0.08, [.. classBase.Select(c => target + ((c - 0.5) * (1 - Fade(step, 0.2))) + Noise(0.02))]));
+                evaluations.Add(new(step, loss + 0.08, [.. classBase.Select(c => target + ((c - 0.5) * (1 - Fade(step, 0.2))) + Noise(0.02))],
+                    [.. Enumerable.Range(0, layers).Select(layer => (IReadOnlyList<double>)[.. classBase.Select((c, kind) => kind == 1 ? double.NaN : (4 * (1 - c)) + (0.1 * layer))])],
+                    [.. Enumerable.Range(0, layers).Select(layer => (IReadOnlyList<double>)[.. Enumerable.Range(0, experts * classes.Length).Select(i => (double)(((i * 7) + layer) % 11))])]));
             }
         }
 
@@ -57,8 +59,18 @@ internal static class SyntheticRun
             Classes = classes,
             Yardsticks = [.. rows.OrderBy(row => row.BitsPerByte)],
             NullTarget = target,
-            Sample = [.. HostileText.Select(c => new ReportSpan(c.ToString(), char.IsLetter(c) ? 0.3 : c == ' ' ? 0.7 : 0.9))],
+            Slots = 4,
+            Sample = Text(layers),
+            Excerpt = Text(layers),
         };
+    }
+
+    /// <summary>The hostile text; a letter uses many experts, a blank few, and each layer one less than the one before.</summary>
+    private static ReportText Text(int layers)
+    {
+        byte[] bytes = System.Text.Encoding.UTF8.GetBytes(HostileText);
+        return ReportText.From(bytes, [.. Enumerable.Range(0, layers).Select(layer => (IReadOnlyList<double>)
+            [.. bytes.Select(b => (double)Math.Max(0, (char.IsAsciiLetter((char)b) ? 4 : b == ' ' ? 2 : 1) - layer))])]);
     }
 
     private static double[] Normalize(double[] values)

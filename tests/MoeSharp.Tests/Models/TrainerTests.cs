@@ -50,6 +50,15 @@ public sealed class TrainerTests : IDisposable
         Assert.Equal(60, result.Steps);
         Assert.Equal(20, metrics.Final!.Sample.Length);
         Assert.Equal(20, metrics.Final.SampleNullShare.Count);
+        Assert.InRange(metrics.Final.Excerpt.Length, 1, 800);
+        Assert.True(trainer.Corpus.Validation.AsSpan().IndexOf(metrics.Final.Excerpt) >= 0);
+        EveryByteHasItsExperts(trainer.Model, metrics.Final.Sample, metrics.Final.SampleRealExperts, metrics.Final.SampleNullShare);
+        EveryByteHasItsExperts(trainer.Model, metrics.Final.Excerpt, metrics.Final.ExcerptRealExperts, Evaluator.NullShares(trainer.Model, metrics.Final.Excerpt));
+        EvaluationResult last = metrics.Evaluations[^1].Result;
+        Assert.All(metrics.Evaluations, line => Assert.Equal(options.Model.Layers, line.Result.RealExpertsByClass.Count));
+        Assert.Equal([.. metrics.Evaluations.Select((_, i) => i == metrics.Evaluations.Count - 1)], metrics.Evaluations.Select(line => line.Result.ExpertSlots.Count > 0));
+        Assert.Equal(last.RealExpertsPerToken * last.Bytes * options.Model.Layers, last.ExpertSlots.Sum(layer => layer.Sum()), 1e-6);
+        Assert.All(metrics.Train, line => Assert.All(line.RealExperts.Zip(line.NullShare), pair => Assert.Equal(options.Model.TopK * (1 - pair.Second), pair.First, 1e-9)));
         Assert.Equal(7, result.Yardsticks.Count);
         Assert.Equal(trainer.Corpus.Validation.Length - 1, metrics.Evaluations[^1].Result.Bytes);
         Assert.Equal([8L, 16, 24, 32, 40, 48, 56, 60], metrics.Evaluations.Select(line => line.Step));
@@ -161,6 +170,15 @@ public sealed class TrainerTests : IDisposable
         }
 
         Assert.Contains(loaded.Buffers, buffer => buffer.Name.EndsWith("selection_bias", StringComparison.Ordinal) && buffer.Value.ToDoubles().Any(x => x != 0));
+    }
+
+    private static void EveryByteHasItsExperts(
+        Transformer model, byte[] text, IReadOnlyList<IReadOnlyList<double>> experts, IReadOnlyList<double> nullShare)
+    {
+        Assert.Equal(model.Config.Layers, experts.Count);
+        Assert.All(experts, layer => Assert.Equal(text.Length, layer.Count));
+        Assert.All(nullShare.Select((share, i) => (share, i)), pair =>
+            Assert.Equal(1 - (experts.Average(layer => layer[pair.i]) / model.Config.TopK), pair.share, 1e-12));
     }
 
     private static void Same(string first, string second)

@@ -22,9 +22,6 @@ public sealed class Initializer(Backend backend, ulong seed)
     /// <summary>Where tensors are made.</summary>
     public Backend Backend { get; } = backend;
 
-    /// <summary>The model's seed.</summary>
-    public ulong Seed => seed;
-
     /// <summary>Standard deviation that layers use for weights unless they are told another one.</summary>
     public double StandardDeviation { get; init; } = 0.02;
 

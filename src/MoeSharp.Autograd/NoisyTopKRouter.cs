@@ -17,7 +17,7 @@ public sealed class NoisyTopKRouter : Router
 
     private readonly Linear _weight;
     private readonly Linear _noise;
-    private readonly NoiseStream _stream;
+    private readonly NoiseRange _stream;
 
     /// <summary>Makes a router.</summary>
     /// <param name="init">Makes the weights.</param>
@@ -28,7 +28,7 @@ public sealed class NoisyTopKRouter : Router
     {
         _weight = Child(new Linear(init, name, options.Hidden, Spec.Columns, init.StandardDeviation));
         _noise = Child(new Linear(init, $"{name}.noise", options.Hidden, Spec.Columns, std: 0));
-        _stream = new NoiseStream(init.Seed, Initializer.StreamOf($"{name}.noise"), 0);
+        _stream = new NoiseRange(init.Seed, Initializer.StreamOf($"{name}.noise"), 0);
     }
 
     /// <inheritdoc/>

@@ -42,7 +42,7 @@ public sealed partial class Tape
     /// <param name="spread">[T, E].</param>
     /// <param name="stream">Which random numbers.</param>
     /// <returns>[T, E].</returns>
-    public Variable NoisyLogits(Variable logits, Variable spread, NoiseStream stream)
+    public Variable NoisyLogits(Variable logits, Variable spread, NoiseRange stream)
     {
         Tensor noise = Wide(logits.Shape[0], logits.Shape[1]), noisy = RentLike(logits.Value);
         Backend.NoisyLogits(logits.Value, spread.Value, stream, noise, noisy);

@@ -10,13 +10,13 @@ public abstract partial class Backend
     public const double NoiseFloor = 0.01;
 
     /// <summary>noise = N(0, 1) of a stream; noisy = logits + noise * (softplus(spread) + <see cref="NoiseFloor"/>) (arXiv 1701.06538, section 2.1).</summary>
-    /// <remarks>Element i of the noise is value <see cref="NoiseStream.First"/> + i of the stream, the same on every backend up to rounding.</remarks>
+    /// <remarks>Element i of the noise is value <see cref="NoiseRange.First"/> + i of the stream, the same on every backend up to rounding.</remarks>
     /// <param name="logits">[T, E].</param>
     /// <param name="spread">[T, E]: x Wn.</param>
     /// <param name="stream">Which random numbers.</param>
     /// <param name="noise">Wide [T, E], written; kept for backward.</param>
     /// <param name="noisy">[T, E], written: the logits of the gate.</param>
-    public void NoisyLogits(Tensor logits, Tensor spread, NoiseStream stream, Tensor noise, Tensor noisy)
+    public void NoisyLogits(Tensor logits, Tensor spread, NoiseRange stream, Tensor noise, Tensor noisy)
     {
         int t = Size(logits, 0, 2), experts = Size(logits, 1, 2);
         Rows(logits, t, experts);
@@ -105,7 +105,7 @@ public abstract partial class Backend
     }
 
 #pragma warning disable CS1591 // The Core twins mean what their public methods document.
-    protected abstract void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseStream stream, Tensor noise, Tensor noisy);
+    protected abstract void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseRange stream, Tensor noise, Tensor noisy);
 
     protected abstract void NoisyLogitsBackwardCore(Tensor spread, Tensor noise, Tensor dNoisy, Tensor dSpread);
 

@@ -9,7 +9,7 @@ namespace MoeSharp.Cpu;
 public sealed unsafe partial class CpuBackend
 {
     /// <inheritdoc/>
-    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseStream stream, Tensor noise, Tensor noisy)
+    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseRange stream, Tensor noise, Tensor noisy)
     {
         using WideOperands wide = _wide;
         var work = new Operands

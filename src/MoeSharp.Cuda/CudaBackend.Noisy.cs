@@ -8,7 +8,7 @@ public sealed partial class CudaBackend
     private const string NoisyFile = "moe/noisy.cu";
 
     /// <inheritdoc/>
-    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseStream stream, Tensor noise, Tensor noisy)
+    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseRange stream, Tensor noise, Tensor noisy)
     {
         if (logits.ElementCount > 0)
         {

@@ -47,7 +47,7 @@ public sealed class ReferenceNoisyGradients
     {
         double[] logits = Draw.Normals("l", Tokens * Experts), spread = Draw.Normals("s", Tokens * Experts), d = Draw.Normals("d", Tokens * Experts);
         OpRun Forward(double[] s) => Differences.Run(
-            (b, t) => b.NoisyLogits(t["l"], t["s"], new NoiseStream(1, 2, 3), t["n"], t["h"]),
+            (b, t) => b.NoisyLogits(t["l"], t["s"], new NoiseRange(1, 2, 3), t["n"], t["h"]),
             OpTensor.In("l", logits, Tokens, Experts), OpTensor.In("s", s, Tokens, Experts), OpTensor.Out("n", Tokens, Experts), OpTensor.Out("h", Tokens, Experts));
         OpRun back = Differences.Run(
             (b, t) => b.NoisyLogitsBackward(t["s"], t["n"], t["d"], t["dS"]),

@@ -6,7 +6,7 @@ namespace MoeSharp.Reference;
 public sealed partial class ReferenceBackend
 {
     /// <inheritdoc/>
-    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseStream stream, Tensor noise, Tensor noisy)
+    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseRange stream, Tensor noise, Tensor noisy)
     {
         var random = new CounterRandom(stream.Seed, stream.Stream);
         for (int i = 0; i < logits.ElementCount; i++)

@@ -6,7 +6,7 @@ namespace MoeSharp.Profiling;
 internal sealed partial class TimedBackend
 {
     /// <inheritdoc/>
-    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseStream stream, Tensor noise, Tensor noisy)
+    protected override void NoisyLogitsCore(Tensor logits, Tensor spread, NoiseRange stream, Tensor noise, Tensor noisy)
     {
         (Tensor il, Tensor ispread, Tensor inoise, Tensor iy) = (In(logits), In(spread), In(noise), In(noisy));
         Time("NoisyLogits", Bytes(logits, spread, noise, noisy), () => inner.NoisyLogits(il, ispread, stream, inoise, iy));

@@ -21,7 +21,7 @@ public sealed class NoisyCases : ICatalog
         yield return new OpCase(
             $"NoisyLogits {name}",
             [.. inputs, OpTensor.Out("noise", t, e), OpTensor.Out("noisy", t, e)],
-            (b, s) => b.NoisyLogits(s["logits"], s["spread"], new NoiseStream(7, 11, (5UL << 32) + 3), s["noise"], s["noisy"]),
+            (b, s) => b.NoisyLogits(s["logits"], s["spread"], new NoiseRange(7, 11, (5UL << 32) + 3), s["noise"], s["noisy"]),
             run => new()
             {
                 // The cosine is off by some 1e-16 wherever it is small.

@@ -116,7 +116,7 @@ public sealed class RouterRulesTests : AutogradTest
             using Tensor spread = Backend.FromDoubles(new double[400 * Experts], 400, Experts);
             using var tape = new Tape(Backend);
             RouterSpec spec = RouterSpec.WithNoise(Experts, 1);
-            Variable clean = tape.Constant(logits), wide = tape.Constant(spread), noisy = tape.NoisyLogits(clean, wide, new NoiseStream(3, 4, 5));
+            Variable clean = tape.Constant(logits), wide = tape.Constant(spread), noisy = tape.NoisyLogits(clean, wide, new NoiseRange(3, 4, 5));
             return tape.NoisyBalance(clean, wide, noisy, tape.Gate(noisy, null, spec), spec).Value.ToDoubles()[0];
         }
     }

@@ -4,4 +4,4 @@ namespace MoeSharp.Core;
 /// <param name="Seed">Seed of the run.</param>
 /// <param name="Stream">Stream of the layer.</param>
 /// <param name="First">Counter of the first value.</param>
-public readonly record struct NoiseStream(ulong Seed, ulong Stream, ulong First);
+public readonly record struct NoiseRange(ulong Seed, ulong Stream, ulong First);

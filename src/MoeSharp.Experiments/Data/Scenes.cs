@@ -37,6 +37,7 @@ internal sealed class Scenes(ulong seed)
     /// <summary>First scene of the evaluation.</summary>
     public const ulong EvaluationStart = 1UL << 40;
 
+    private const float Ground = 0.95f;
     private const int Grid = 3;
     private const int Cell = Size / Grid;
     private const ulong Counters = 1024;
@@ -57,7 +58,7 @@ internal sealed class Scenes(ulong seed)
         var drawn = new bool[Patches * Patches];
         for (int i = 0; i < pixels.Length; i++)
         {
-            pixels[i] = 0.95f;
+            pixels[i] = Ground;
         }
 
         int shapes = 1 + (int)Below(2);
@@ -90,7 +91,7 @@ internal sealed class Scenes(ulong seed)
         return new Scene(pixels, drawn, caption.ToString().PadRight(CaptionLength)[..CaptionLength], Math.Min(caption.Length, CaptionLength));
     }
 
-    /// <summary>Copies the patches of a scene, one after the other in reading order, each its rows of RGB.</summary>
+    /// <summary>Copies the patches of a scene, one after the other in reading order, each its rows of RGB less the ground, which so becomes zeros.</summary>
     public static void CopyPatches(Scene scene, Span<float> destination)
     {
         for (int patch = 0; patch < Patches * Patches; patch++)
@@ -98,7 +99,11 @@ internal sealed class Scenes(ulong seed)
             for (int row = 0; row < PatchSize; row++)
             {
                 int from = ((((patch / Patches * PatchSize) + row) * Size) + (patch % Patches * PatchSize)) * 3;
-                scene.Pixels.AsSpan(from, PatchSize * 3).CopyTo(destination[((patch * PatchValues) + (row * PatchSize * 3))..]);
+                Span<float> target = destination.Slice((patch * PatchValues) + (row * PatchSize * 3), PatchSize * 3);
+                for (int i = 0; i < target.Length; i++)
+                {
+                    target[i] = 2 * (scene.Pixels[from + i] - Ground);
+                }
             }
         }
     }

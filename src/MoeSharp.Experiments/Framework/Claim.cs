@@ -58,7 +58,7 @@ internal sealed record Claim(string Statement, Outcome Outcome, string Evidence)
         string context = string.Create(
             CultureInfo.InvariantCulture,
             $"{method.Arm.Label} {Number(method.Of(metric))} at {mine.Mean:F2} real experts, {other.Arm.Label} {Number(other.Of(metric))} at {theirs.Mean:F2}.");
-        Claim claim = Positive(statement, $"{metricName} is lower by", relative, "P1", context);
+        Claim claim = Positive(statement, $"relative fall of the {metricName}", relative, "P1", context);
         bool matched = mine.Mean <= theirs.Mean * ArmResult.Tolerance;
         return !atEqualCompute || matched ? claim : claim with
         {

@@ -29,7 +29,7 @@ internal sealed class SceneModel : Module
     /// <summary>Makes a model.</summary>
     public SceneModel(Backend backend, MoeOptions moe, int layers, ulong seed)
     {
-        const double Std = 0.05;
+        const double Std = 0.1;
         const int Heads = 4;
         Backend = backend;
         int hidden = moe.Hidden, headDim = hidden / Heads;

@@ -48,6 +48,6 @@ internal static class WidthFrontier
         string context = string.Create(
             CultureInfo.InvariantCulture, $"{method.Arm.Label} {Claim.Number(method.Of(Metric.Loss))} {lossName} at a measured width of {Claim.Number(width)} of {WidthArm.TotalWidth}.{outside}");
         return Claim.Positive(
-            $"{method.Arm.Label} has a lower loss than fixed top-k of the same experts at equal measured width.", $"{lossName} is lower by", relative, "P1", context);
+            $"{method.Arm.Label} has a lower loss than fixed top-k of the same experts at equal measured width.", $"relative fall of the {lossName}", relative, "P1", context);
     }
 }

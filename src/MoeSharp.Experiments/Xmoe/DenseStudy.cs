@@ -33,7 +33,7 @@ internal sealed class DenseStudy : Study
     /// <inheritdoc/>
     public override IReadOnlyList<Setting> Settings { get; } =
     [
-        .. XmoeText.Training(800, 120, [0.001, 0.01, 0.1], [0.01]),
+        .. XmoeText.Training(400, 120, [0.01, 0.1], [0.01]),
         Setting.List("thresholds", [0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3], [0.9, 0.7, 0.5, 0.3], "probability masses of the evaluation, beside 1", 0.001, 1),
     ];
 

@@ -7,7 +7,7 @@ namespace MoeSharp.Experiments;
 internal sealed class ThresholdStudy : Study
 {
     private static readonly int[] s_granularities = [8, 16, 32];
-    private static readonly int[] s_widths = [32, 64, 128];
+    private static readonly int[] s_widths = [32, 64, 128, 256];
 
     /// <inheritdoc/>
     public override string Name => "threshold";
@@ -26,8 +26,8 @@ internal sealed class ThresholdStudy : Study
     /// <inheritdoc/>
     public override IReadOnlyList<Setting> Settings { get; } =
     [
-        .. XmoeText.Training(400, 80, [0.001, 0.01, 0.1], [0.01]),
-        Setting.List("thresholds", [0.5, 0.9], [0.5, 0.9], "probability masses of the threshold arms", 0.001, 1),
+        .. XmoeText.Training(250, 80, [0.01, 0.1], [0.01]),
+        Setting.List("thresholds", [0.3, 0.9], [0.3, 0.9], "probability masses of the threshold arms", 0.001, 1),
     ];
 
     /// <inheritdoc/>

@@ -102,6 +102,9 @@ public sealed record ModelConfig
     /// <summary>Whether every token passes the whole of one feed-forward layer.</summary>
     public bool IsDense => DenseWidth > 0;
 
+    /// <summary>Whether no later token can change what an earlier one gives: what generating token by token needs.</summary>
+    public bool IsCausal => IsDense || Router.IsCausal;
+
     /// <summary>Layers with experts.</summary>
     public int MoeLayers => IsDense ? 0 : Layers;
 
@@ -183,6 +186,9 @@ public sealed record ModelConfig
 
     /// <summary>The text of <c>config.json</c>, indented, ending in a line feed.</summary>
     public string ToJson() => ModelConfigJson.Write(this);
+
+    /// <summary>The text of <c>config.json</c>.</summary>
+    public override string ToString() => ToJson();
 
     /// <summary>Checks every field against the others.</summary>
     /// <returns>This configuration, for chaining.</returns>

@@ -99,8 +99,8 @@ public sealed class Transformer : Module
         Guard.That(batch >= 1 && length >= 1, $"A forward pass needs at least 1 sequence of 1 token, got {batch} of {length}.");
         Guard.That(caches is null || caches.Count == _blocks.Count, $"The model has {_blocks.Count} layers, got {caches?.Count} caches.");
         Guard.That(
-            caches is null || Config.Router.IsCausal,
-            $"The router {RouterFamily.NameOf(Config.Router)} lets later tokens decide about earlier ones, so this model cannot read or generate token by token; train one with a causal router for that.");
+            caches is null || Config.IsCausal,
+            $"The router {(Config.IsCausal ? string.Empty : RouterFamily.NameOf(Config.Router))} lets later tokens decide about earlier ones, so this model cannot read or generate token by token; train one with a causal router for that.");
         Guard.That(
             start + length <= Config.ContextLength,
             $"The model reads {Config.ContextLength} tokens at most, got {start + length}.");

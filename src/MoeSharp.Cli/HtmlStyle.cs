@@ -25,6 +25,7 @@ internal static class HtmlStyle
         .figure b{display:block;font-size:24px;font-weight:600;line-height:1.3;font-variant-numeric:tabular-nums}
         .figure span{display:block;font-size:13px;color:var(--muted)}
         .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,470px),1fr));gap:18px}
+        .grid.half{grid-template-columns:repeat(auto-fill,minmax(min(100%,470px),1fr))}.grid+.grid{margin-top:18px}
         .panel{background:var(--panel);border:1px solid var(--rule);border-radius:10px;padding:16px 18px;overflow-x:auto;min-width:0}
         .panel+.panel.wide{margin-top:18px}
         .chart{display:block;width:100%;min-width:420px;height:auto;font-family:inherit}
@@ -66,7 +67,7 @@ internal static class HtmlStyle
         .results th{white-space:normal;vertical-align:bottom}
         details{margin-top:18px}summary{cursor:pointer;color:var(--muted);font-size:13.5px}details .panel{margin-top:10px}
         .chart .joined{stroke:var(--muted);stroke-dasharray:2 3;stroke-width:1.2}.chart .soft{opacity:.55}.chart .ink{fill:var(--ink)}
-        .chart .whisker{stroke:var(--ink);stroke-width:1.1;fill:none;opacity:.75}.chart .pixel{shape-rendering:crispEdges}.chart .veil{fill:var(--panel);opacity:.84}
+        .chart .whisker{stroke:var(--ink);stroke-width:1.1;fill:none;opacity:.75}.chart .pixel{shape-rendering:crispEdges}.chart .veil{fill:var(--panel);opacity:.72}
         .chart .code{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink)}
         footer{margin-top:40px;font-size:12.5px;color:var(--muted)}
         """;

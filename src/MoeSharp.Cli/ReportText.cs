@@ -56,10 +56,10 @@ internal sealed record ReportText(IReadOnlyList<string> Characters, IReadOnlyLis
             at += used;
         }
 
-        return new ReportText(characters, Views(means, characters.Count));
+        return new ReportText(characters, ViewsOf(means, characters.Count));
     }
 
-    private static IReadOnlyList<ReportView> Views(List<double>[] layers, int characters)
+    private static IReadOnlyList<ReportView> ViewsOf(List<double>[] layers, int characters)
     {
         if (layers.Length == 0 || characters == 0)
         {

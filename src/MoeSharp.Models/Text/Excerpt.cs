@@ -1,11 +1,12 @@
 namespace MoeSharp.Models;
 
 /// <summary>A piece of a text that shows what the text is like.</summary>
-internal static class Excerpt
+public static class Excerpt
 {
     /// <summary>Whole lines from the middle of a text, where it has lines; else what stands in its middle.</summary>
     /// <param name="text">The text.</param>
     /// <param name="length">Most bytes of the excerpt.</param>
+    /// <returns>At least one byte of a text that has one.</returns>
     public static byte[] Of(ReadOnlySpan<byte> text, int length)
     {
         int start = Math.Max(0, (text.Length - length) / 2);

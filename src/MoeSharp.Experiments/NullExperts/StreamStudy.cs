@@ -24,7 +24,7 @@ internal sealed class StreamStudy : Study
     /// <inheritdoc/>
     public override IReadOnlyList<Setting> Settings { get; } =
     [
-        .. NullFamily.Training(1000, 250, 3e-3, [0, 0.05, 0.2, 0.6], [0.05, 0.2]),
+        .. NullFamily.Training(1000, 250, 3e-3, [0, 0.01, 0.05, 0.2], [0.05, 0.2]),
         Setting.Whole("tokens", 384, 384, "fresh tokens per step"),
     ];
 

@@ -6,7 +6,7 @@ namespace MoeSharp.Experiments;
 internal static class Catalog
 {
     /// <summary>In the order in which all of them are run.</summary>
-    public static IReadOnlyList<Experiment> All { get; } = [new NullExpertsExperiment(), new XmoeExperiment()];
+    public static IReadOnlyList<Experiment> All { get; } = [new NullExpertsExperiment(), new XmoeExperiment(), new VqMoeExperiment()];
 
     /// <summary>An experiment by name.</summary>
     /// <exception cref="ArgumentException">There is none.</exception>

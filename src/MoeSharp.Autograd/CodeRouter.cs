@@ -72,7 +72,7 @@ public sealed class CodeRouter : Router
 
         QuantizeNode node = tape.Quantize(point, Codebook, _quantizer);
         Variable quantised = node.Output;
-        if (pass is not null)
+        if (pass is not null && !context.Rehearsal)
         {
             Observe(tape, point.Value, node.Codes, pass.Value);
         }

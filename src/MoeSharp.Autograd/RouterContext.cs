@@ -14,6 +14,9 @@ public sealed record RouterContext
     /// <summary>Number of the forward pass in training, from which random numbers follow; null outside training, where nothing is random.</summary>
     public long? Pass { get; init; }
 
+    /// <summary>Whether the pass is made for its routing alone and thrown away: it routes like the one that follows, and counts in no router's memory.</summary>
+    public bool Rehearsal { get; init; }
+
     /// <summary>[T, C]: router logits of the MoE layer before this one; a gating residual needs them.</summary>
     public Variable? PreviousLogits { get; init; }
 }

@@ -90,9 +90,10 @@ public sealed class Transformer : Module
     /// <param name="length">Tokens per sequence; with caches, tokens that follow what the caches hold.</param>
     /// <param name="caches">From <see cref="MakeCaches"/>, extended by this call, or null. Needs batch 1 and a tape that does not record.</param>
     /// <param name="pass">Number of this forward pass in training, for routers that draw random numbers; null outside training.</param>
+    /// <param name="rehearsal">Whether the pass is made for its routing alone; see <see cref="RouterContext.Rehearsal"/>.</param>
     /// <exception cref="ArgumentException">Shapes do not fit, the sequence is longer than the context, or caches for a model that is not causal.</exception>
     public TransformerOutput Forward(
-        Tape tape, Tensor ids, int batch, int length, IReadOnlyList<KvCache>? caches = null, long? pass = null)
+        Tape tape, Tensor ids, int batch, int length, IReadOnlyList<KvCache>? caches = null, long? pass = null, bool rehearsal = false)
     {
         ArgumentNullException.ThrowIfNull(tape);
         int start = caches is null ? 0 : caches[0].Length;
@@ -107,7 +108,7 @@ public sealed class Transformer : Module
         Guard.Is(ids, DType.Int32, [(long)batch * length]);
         Tensor positions = Positions(tape, batch, length, start);
         Variable x = _embedding.Forward(tape, ids);
-        var context = new RouterContext { TokenIds = ids, Pass = pass };
+        var context = new RouterContext { TokenIds = ids, Pass = pass, Rehearsal = rehearsal };
         var layers = new List<MoeOutput>(_blocks.Count);
         for (int layer = 0; layer < _blocks.Count; layer++)
         {

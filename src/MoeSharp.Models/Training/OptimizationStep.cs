@@ -129,8 +129,8 @@ internal sealed class OptimizationStep : IDisposable
         return pass;
     }
 
-    private TransformerOutput Forward(long pass) =>
-        _model.Forward(_tape, _ids, _options.BatchSize, _options.Model.ContextLength, pass: pass);
+    private TransformerOutput Forward(long pass, bool rehearsal) =>
+        _model.Forward(_tape, _ids, _options.BatchSize, _options.Model.ContextLength, pass: pass, rehearsal: rehearsal);
 
     /// <summary>Expert loads of all micro-batches but the first, whose own pass comes before they are needed.</summary>
     private void MeasureLoads(long step)
@@ -139,14 +139,14 @@ internal sealed class OptimizationStep : IDisposable
         for (int micro = 1; _balance is not null && micro < _options.AccumulationSteps; micro++)
         {
             // On the tape that trains: the same pass as the one that follows, in the same memory.
-            _balance.Record(micro, Forward(Draw(step, micro)).Layers);
+            _balance.Record(micro, Forward(Draw(step, micro), rehearsal: true).Layers);
             _tape.Reset();
         }
     }
 
     private void ForwardBackward(long step, int micro, long pass)
     {
-        TransformerOutput output = Forward(pass);
+        TransformerOutput output = Forward(pass, rehearsal: false);
         _balance?.Record(micro, output.Layers);
         Variable entropy = _tape.CrossEntropy(output.Logits, _targets, out _);
         double nats = entropy.Value.ToDoubles()[0];

@@ -115,6 +115,25 @@ public sealed class DiscreteBranchTests : AutogradTest
     }
 
     [Fact]
+    public void ARehearsal_RoutesLikeThePass_AndUsesNoCode()
+    {
+        using MoeLayer layer = Layer(new() { Codes = 6 });
+        using Tensor x = Random("x", Tokens, Hidden), other = Random("other", Tokens, Hidden);
+        _ = Train(x, 0, rehearsal: false);
+        double[] usage = layer.Codes!.Usage.ToDoubles();
+        int[] rehearsed = Train(other, 1, rehearsal: true);
+        Assert.Equal(usage, layer.Codes.Usage.ToDoubles());
+        Assert.Equal(rehearsed, Train(other, 1, rehearsal: false));
+        Assert.NotEqual(usage, layer.Codes.Usage.ToDoubles());
+
+        int[] Train(Tensor batch, long pass, bool rehearsal)
+        {
+            using var tape = new Tape(Backend);
+            return Ints(layer.Forward(tape, tape.Constant(batch), new RouterContext { Pass = pass, Rehearsal = rehearsal }).Discrete!.Codes!);
+        }
+    }
+
+    [Fact]
     public void Map_SendsCodesToTheirExperts()
     {
         int[] map = [3, 3, 2, 1, 0, 0];

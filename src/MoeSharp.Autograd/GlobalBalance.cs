@@ -15,7 +15,8 @@ namespace MoeSharp.Autograd;
 /// but the first that is thrown away; what is kept is C integers per layer and micro-batch. Then, for micro-batches of equally many tokens:
 /// the mean over micro-batches of <see cref="MoeOutput.BalanceLoss"/>, and of its gradient, equal those of one pass over all tokens up to
 /// the rounding of sums. The other losses are means over tokens and equal them anyway. The price is one forward pass per micro-batch but the
-/// first: (m - 1) / m of a third of the step's arithmetic. Nothing is carried from step to step.</para>
+/// first: (m - 1) / m of a third of the step's arithmetic. Nothing is carried from step to step. Routers whose balance loss is
+/// not that of the gate (noisy top-k: coefficients of variation) or that need none (expert choice, hash) keep their own.</para>
 /// <para>Use, per step: <see cref="Clear"/>; for every micro-batch but the first a forward pass, <see cref="Record"/>, and
 /// <see cref="Tape.Reset"/> without backward; then for every micro-batch in order <see cref="Enter"/>, forward, <see cref="Record"/>,
 /// backward; at last <see cref="Leave"/>. Both passes over a micro-batch must route alike: same weights, same selection bias.</para>

@@ -219,14 +219,14 @@ internal static class HtmlReport
 
         Heading(html, "Routing", (data.NullTarget is null ? "How" : "The share of null slots per layer, and how") + " evenly the real slots fall on the experts. "
             + "Orange: an expert gets more than its fair share, of all slots or of those of a kind of byte; blue: less.");
-        html.Append("<div class=\"grid\">\n");
+        html.Append("<div class=\"grid half\">\n");
         if (data.NullTarget is not null)
         {
             Panel(html, SvgChart.Line(ReportCharts.NullShareByLayer(data)));
         }
 
         Panel(html, SvgChart.Line(ReportCharts.LoadBalance(data)));
-        html.Append("</div>\n<div class=\"grid\">\n");
+        html.Append("</div>\n<div class=\"grid half\">\n");
         // By layer: the load over the run, and beside it which kinds of byte the experts serve.
         HeatMap[] loads = [.. ReportCharts.ExpertLoad(data)], classes = [.. ReportCharts.ExpertsOfClasses(data)];
         for (int layer = 0; layer < Math.Max(loads.Length, classes.Length); layer++)

@@ -67,7 +67,7 @@ internal static class HtmlStyle
         .results th{white-space:normal;vertical-align:bottom}
         details{margin-top:18px}summary{cursor:pointer;color:var(--muted);font-size:13.5px}details .panel{margin-top:10px}
         .chart .joined{stroke:var(--muted);stroke-dasharray:2 3;stroke-width:1.2}.chart .soft{opacity:.55}.chart .ink{fill:var(--ink)}
-        .chart .whisker{stroke:var(--ink);stroke-width:1.1;fill:none;opacity:.75}.chart .pixel{shape-rendering:crispEdges}.chart .veil{fill:var(--panel);opacity:.72}
+        .chart .whisker{stroke:var(--ink);stroke-width:1.1;fill:none;opacity:.75}.chart .pixel{shape-rendering:crispEdges}.chart .veil{fill:var(--panel);opacity:.84}
         .chart .code{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;fill:var(--ink)}
         footer{margin-top:40px;font-size:12.5px;color:var(--muted)}
         """;

@@ -106,9 +106,9 @@ internal static class TrainCommand
             $"Text: {TextReport.Bytes(corpus.Train.Length)} to train, {TextReport.Bytes(corpus.Validation.Length)} to validate, from {TextReport.Count(corpus.Files.Count)} files"
             + (corpus.Skipped.Count > 0 ? $" ({corpus.Skipped.Count} skipped as binary or empty)." : "."));
         context.Note($"Run: {options.RunFolder}, on {backend.Chosen} ({backend.Reason})." + (trainer.Step > 0 ? $" Going on after step {trainer.Step}." : string.Empty));
-        if (!options.Model.Router.IsCausal)
+        if (!options.Model.IsCausal)
         {
-            context.Note($"The router {RouterFamily.NameOf(options.Model.Router)} is not causal: bytes that follow decide about those before them, so bits per byte are no measure of prediction, and this model cannot generate.");
+            context.Note($"The router {options.Model.RouterName} is not causal: bytes that follow decide about those before them, so bits per byte are no measure of prediction, and this model cannot generate.");
         }
 
         TrainResult result;
@@ -172,7 +172,7 @@ internal static class TrainCommand
             output,
             ("run", result.RunFolder),
             ("report", RunFolder.ReportPath(result.RunFolder)),
-            ("next", config.Router.IsCausal ? $"moe generate --model {Quote(result.RunFolder)}" : $"moe inspect {Quote(result.RunFolder)}"));
+            ("next", config.IsCausal ? $"moe generate --model {Quote(result.RunFolder)}" : $"moe inspect {Quote(result.RunFolder)}"));
     }
 
     private static void WriteJson(

@@ -105,6 +105,9 @@ public sealed record ModelConfig
     /// <summary>Whether no later token can change what an earlier one gives: what generating token by token needs.</summary>
     public bool IsCausal => IsDense || Router.IsCausal;
 
+    /// <summary>Name of the router in its family (<see cref="RouterFamily"/>); <c>none</c> for a dense model.</summary>
+    public string RouterName => IsDense ? "none" : RouterFamily.NameOf(Router);
+
     /// <summary>Layers with experts.</summary>
     public int MoeLayers => IsDense ? 0 : Layers;
 

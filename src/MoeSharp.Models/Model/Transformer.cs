@@ -101,7 +101,7 @@ public sealed class Transformer : Module
         Guard.That(caches is null || caches.Count == _blocks.Count, $"The model has {_blocks.Count} layers, got {caches?.Count} caches.");
         Guard.That(
             caches is null || Config.IsCausal,
-            $"The router {(Config.IsCausal ? string.Empty : RouterFamily.NameOf(Config.Router))} lets later tokens decide about earlier ones, so this model cannot read or generate token by token; train one with a causal router for that.");
+            $"The router {Config.RouterName} lets later tokens decide about earlier ones, so this model cannot read or generate token by token; train one with a causal router for that.");
         Guard.That(
             start + length <= Config.ContextLength,
             $"The model reads {Config.ContextLength} tokens at most, got {start + length}.");

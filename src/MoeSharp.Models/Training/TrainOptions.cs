@@ -216,7 +216,7 @@ public sealed record TrainOptions
         NotNegative(TargetExperts, "target number of experts");
         Guard.That(
             TargetExperts == 0 || (Model.Score == ScoreFunction.Relu && Model.RouterKind == RouterKind.Linear && TargetExperts <= Model.TopK),
-            $"A target number of experts is for a ReLU router and at most its {Model.TopK} experts per token, got {TargetExperts} and the router {RouterFamily.NameOf(Model.Router)}.");
+            $"A target number of experts is for a ReLU router and at most its {Model.TopK} experts per token, got {TargetExperts} and the router {Model.RouterName}.");
         Guard.That(
             LoadBiasRate == 0 || Model.SelectionBias != SelectionBias.None,
             $"The load bias is a selection bias: set SelectionBias.Score (router loss-free), or its rate to 0, got SelectionBias.{Model.SelectionBias} and {LoadBiasRate}.");

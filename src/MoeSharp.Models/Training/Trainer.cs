@@ -337,7 +337,7 @@ public sealed class Trainer : IDisposable
         IReadOnlyList<YardstickRow> yardsticks = Yardsticks.Measure(Corpus.Train, Corpus.Validation);
 
         // A model that is not causal cannot write one.
-        int length = Model.Config.Router.IsCausal ? Options.SampleBytes : 0;
+        int length = Model.Config.IsCausal ? Options.SampleBytes : 0;
         byte[] sample = new Generator(Model).Generate([], new GenerateOptions { Seed = Options.Seed, MaxTokens = length }, token);
         double tokensPerSecond = TokensPerSecond();
         byte[] excerpt = Excerpt.Of(Corpus.Validation, ExcerptBytes);

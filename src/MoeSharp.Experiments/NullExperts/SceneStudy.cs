@@ -29,7 +29,7 @@ internal sealed class SceneStudy : Study
     /// <inheritdoc/>
     public override IReadOnlyList<Setting> Settings { get; } =
     [
-        .. NullFamily.Training(300, 100, 4e-3, [0.005, 0.02, 0.1], [0.02]).Where(setting => setting.Name != "null_rate"),
+        .. NullFamily.Training(300, 100, 4e-3, [0.005, 0.02, 0.1, 0.5, 2], [0.02]).Where(setting => setting.Name != "null_rate"),
         Setting.Whole("batch", 8, 8, "scenes per step"),
     ];
 

@@ -28,7 +28,7 @@ internal sealed class TextStudy : Study
     /// <inheritdoc/>
     public override IReadOnlyList<Setting> Settings { get; } =
     [
-        .. NullFamily.Training(400, 100, 5e-3, [0.005, 0.02, 0.1], [0.02]),
+        .. NullFamily.Training(400, 100, 5e-3, [0.005, 0.02, 0.1, 0.5, 2], [0.02]),
         Setting.Whole("batch", 8, 8, "windows per step"),
         Setting.Whole("context", 64, 64, "bytes of a window", low: 2),
         Setting.Whole("train_bytes", 400_000, 100_000, "length of the training text", low: 1000),

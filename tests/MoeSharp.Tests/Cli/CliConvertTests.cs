@@ -25,7 +25,7 @@ public sealed class CliConvertTests : IDisposable
         Assert.Equal((1, 8), (all.RootElement.GetProperty("threshold").GetDouble(), all.RootElement.GetProperty("real_experts_per_token").GetDouble()));
         Assert.Equal(0.5, fewer.RootElement.GetProperty("threshold").GetDouble());
         Assert.InRange(fewer.RootElement.GetProperty("real_experts_per_token").GetDouble(), 1, 5);
-        string[] generate = ["generate", "--model", _folder["xmoe"], "--max-tokens", "40", "--temperature", "0"];
+        string[] generate = ["generate", "--model", _folder["xmoe"], "--max-tokens", "200", "--temperature", "1", "--seed", "1"];
         Assert.NotEqual(await RunAsync(generate), await RunAsync([.. generate, "--threshold", "0.2"]));
     }
 

@@ -1,7 +1,9 @@
 #include "report.h"
 
 #include <cstdio>
+#include <map>
 #include <mutex>
+#include <utility>
 
 #include "module.h"
 
@@ -22,21 +24,10 @@ std::string shell(const std::string& command) {
     return out;
 }
 
-}  // namespace
-
-void file_report(const std::string& kind, const std::string& text) {
-    std::lock_guard guard(lock);
-    last = kind + ": " + text;
-    std::fprintf(stderr, "emulator: %s\n", last.c_str());
-}
-
-std::string source_line(const void* code) {
-    std::string file;
-    uintptr_t offset = 0;
-    // A return address points behind the call; the byte before it belongs to the call's own line.
-    if (!module_of(code, file, offset)) return "?";
+// Source line of an offset in a module, with what it was inlined into.
+std::string look_up(const std::string& file, uintptr_t offset) {
     char where[32];
-    std::snprintf(where, sizeof where, "0x%zx", static_cast<size_t>(offset - 1));
+    std::snprintf(where, sizeof where, "0x%zx", static_cast<size_t>(offset));
     std::string text = shell("addr2line -i -e '" + file + "' " + where + " 2>/dev/null");
     std::string result;
     size_t at = 0;
@@ -48,6 +39,28 @@ std::string source_line(const void* code) {
         result += result.empty() ? line : " inlined at " + line;
     }
     return result.empty() ? "?" : result;
+}
+
+}  // namespace
+
+void file_report(const std::string& kind, const std::string& text) {
+    std::lock_guard guard(lock);
+    last = kind + ": " + text;
+    std::fprintf(stderr, "emulator: %s\n", last.c_str());
+}
+
+std::string source_line(const void* code) {
+    // A compiler may copy a barrier, and then every thread that waits at one copy asks whether it is the place of the other.
+    static std::map<std::pair<std::string, uintptr_t>, std::string> known;
+    static std::mutex known_lock;
+    std::string file;
+    uintptr_t offset = 0;
+    if (!module_of(code, file, offset)) return "?";
+    std::lock_guard guard(known_lock);
+    auto [entry, added] = known.try_emplace({file, offset});
+    // A return address points behind the call; the byte before it belongs to the call's own line.
+    if (added) entry->second = look_up(file, offset - 1);
+    return entry->second;
 }
 
 }  // namespace emu

@@ -29,14 +29,9 @@ public static class DenseSplit
         var model = new Transformer(dense.Backend, config, seed: 0);
         try
         {
-            Dictionary<string, Tensor> sources = dense.StateTensors.ToDictionary(item => item.Name, item => item.Tensor);
-            foreach ((string name, Tensor tensor) in model.StateTensors)
+            foreach ((string name, Tensor tensor) in StateCopy.Fill(model, dense))
             {
-                if (sources.TryGetValue(name, out Tensor? source))
-                {
-                    tensor.FromDoubles(source.ToDoubles());
-                }
-                else if (name.EndsWith(".mlp.gate.weight", StringComparison.Ordinal))
+                if (name.EndsWith(".mlp.gate.weight", StringComparison.Ordinal))
                 {
                     dense.Backend.Fill(tensor, 0);
                 }

@@ -46,6 +46,24 @@ public sealed class CliConvertTests : IDisposable
         await FailsAsync(2, "--threshold is a number above 0 and at most 1, got '0'", "generate", "--model", split, "--threshold", "0");
     }
 
+    [Fact]
+    public async Task VqModel_WithoutItsRouter_GoesOnWithOneExpertPerToken()
+    {
+        await RunAsync("train", "--preset", "tiny", "--steps", "4", "--router", "vq", "--data", _folder.Text(), "--out", _folder["vq"]);
+        await RunAsync("convert", "--model", _folder["vq"], "--drop-router", "--out", _folder["codes"]);
+        Assert.Contains("no router beside it", await RunAsync("inspect", _folder["codes"]), StringComparison.Ordinal);
+        Assert.NotEqual(await BitsAsync("vq"), await BitsAsync("codes"));
+        await RunAsync("train", "--init", _folder["codes"], "--steps", "3", "--out", _folder["on"]);
+        using JsonDocument json = await EvalAsync("on");
+        Assert.Equal(1, json.RootElement.GetProperty("real_experts_per_token").GetDouble());
+
+        await FailsAsync(1, "there is nothing to remove", "convert", "--model", _folder["codes"], "--drop-router");
+        await FailsAsync(2, "convert does one thing", "convert", "--model", _folder["vq"]);
+        await FailsAsync(2, "leave it out with --drop-router", "convert", "--model", _folder["vq"], "--drop-router", "--partition", "contiguous");
+        await RunAsync("train", "--preset", "tiny", "--steps", "1", "--data", _folder.Text(), "--out", _folder["null"]);
+        await FailsAsync(1, "Only a vq model can do without its router; this one has the router null and no codebook.", "convert", "--model", _folder["null"], "--drop-router");
+    }
+
     private async Task<double> BitsAsync(string run)
     {
         using JsonDocument json = await EvalAsync(run);

@@ -54,7 +54,7 @@ internal static partial class SvgChart
     {
         const double BarHeight = 15;
         const double Gap = 12;
-        double left = 152, right = width - 56, top = 32;
+        double left = Math.Clamp(16 + (6.6 * figure.Groups.Select(group => group.Name.Length).DefaultIfEmpty().Max()), 110, width / 2.0), right = width - 56, top = 32;
         double groupHeight = (BarHeight * figure.Series.Count) + Gap;
         double bottom = top + (groupHeight * figure.Groups.Count);
         int height = (int)bottom + 46 + (LegendRows(figure.Series, width - left) * 18);

@@ -84,6 +84,14 @@ public sealed unsafe partial class CpuBackend
         Parallel.For(chunks, work, static (w, chunk) => w.Place(chunk));
     }
 
+    // A token gathers the rows of its real slots, on average R / T of them, and looks at every slot. Chunks by K alone held a token or two where a
+    // threshold router fills 2 of 32 slots: dispatch, experts and combine forward took 8.2 ms instead of 7.1 (MoeSharp.Bench realised, t = 0.3, E = 32).
+    private static int TokensPerChunk(RoutingPlan plan, int width)
+    {
+        long rows = Operands.Ints(plan.Offsets)[plan.Experts];
+        return RowsPerChunk((width * Math.Max(1, rows / Math.Max(1, plan.Tokens))) + (8L * plan.TopK));
+    }
+
     /// <inheritdoc/>
     protected override void CombineCore(Tensor y, Tensor x, Tensor ids, Tensor weights, RoutingPlan plan, RouterSpec spec, Tensor output)
     {
@@ -91,7 +99,7 @@ public sealed unsafe partial class CpuBackend
         var work = new Operands
         {
             A = (float*)y.Pointer, B = (float*)x.Pointer, C = Operands.Floats(weights), D = (float*)output.Pointer,
-            Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = RowsPerChunk((long)d * plan.TopK),
+            Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = TokensPerChunk(plan, d),
         };
         int* slotRow = Operands.Ints(plan.SlotRow);
         var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Half = FloatType == DType.BFloat16, Scratch = Scratch };

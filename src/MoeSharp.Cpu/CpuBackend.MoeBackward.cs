@@ -62,7 +62,7 @@ public sealed unsafe partial class CpuBackend
         {
             A = (float*)dXRows.Pointer, B = (float*)dOut.Pointer, C = spec.HasIdentity ? wide.Read(x) : null, D = (float*)dX.Pointer,
             E = Operands.Floats(dRowWeight), F = Operands.Floats(weights), Partials = Operands.Floats(dWeights),
-            Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = RowsPerChunk((long)d * plan.TopK),
+            Ids = Operands.Ints(ids), Rows = plan.Tokens, Width = d, Step = TokensPerChunk(plan, d),
         };
         int* slotRow = Operands.Ints(plan.SlotRow);
         var state = new CombineWork { Operands = work, SlotRow = slotRow, Layout = RouterLayout.Of(spec), Half = FloatType == DType.BFloat16, Scratch = Scratch };

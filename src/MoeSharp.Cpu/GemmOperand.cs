@@ -44,12 +44,20 @@ internal unsafe struct GemmOperand
     {
         if (Reading != GemmReading.Widened)
         {
-            return (float*)(Reading == GemmReading.Pairs ? Half(outer) : Line(outer)) + start;
+            return (float*)Line(outer, start);
         }
 
-        BFloat16Rows.Widen((ushort*)Half(outer) + start, staging, count);
+        BFloat16Rows.Widen((ushort*)Line(outer, start), staging, count);
         return staging;
     }
+
+    /// <summary>A step of an outer index as it is stored, where lines run along k.</summary>
+    public readonly void* Line(int outer, int start) => Reading switch
+    {
+        GemmReading.Float32 => Line(outer) + start,
+        GemmReading.Widened => (ushort*)Half(outer) + start,
+        _ => (float*)Half(outer) + start,
+    };
 
     /// <summary>Outer indices [first, first + count) of a step, where lines run over k.</summary>
     public readonly float* Across(nint step, int first, int count, float* staging)

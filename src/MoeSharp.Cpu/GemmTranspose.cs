@@ -152,6 +152,29 @@ internal static unsafe class GemmTranspose
         Vector256<float> r6 = rows > 6 ? Vector256.Load(lines[6] + offset) : zero;
         Vector256<float> r7 = rows > 7 ? Vector256.Load(lines[7] + offset) : zero;
 
+        Transpose8(ref r0, ref r1, ref r2, ref r3, ref r4, ref r5, ref r6, ref r7);
+        r0.Store(destination);
+        r1.Store(destination + stride);
+        r2.Store(destination + (2 * stride));
+        r3.Store(destination + (3 * stride));
+        r4.Store(destination + (4 * stride));
+        r5.Store(destination + (5 * stride));
+        r6.Store(destination + (6 * stride));
+        r7.Store(destination + (7 * stride));
+    }
+
+    /// <summary>Vector i holds number i of the eight vectors that were given.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Transpose8(
+        ref Vector256<float> r0,
+        ref Vector256<float> r1,
+        ref Vector256<float> r2,
+        ref Vector256<float> r3,
+        ref Vector256<float> r4,
+        ref Vector256<float> r5,
+        ref Vector256<float> r6,
+        ref Vector256<float> r7)
+    {
         Vector256<float> t0 = Avx.UnpackLow(r0, r1);
         Vector256<float> t1 = Avx.UnpackHigh(r0, r1);
         Vector256<float> t2 = Avx.UnpackLow(r2, r3);
@@ -161,23 +184,23 @@ internal static unsafe class GemmTranspose
         Vector256<float> t6 = Avx.UnpackLow(r6, r7);
         Vector256<float> t7 = Avx.UnpackHigh(r6, r7);
 
-        r0 = LowPairs(t0, t2);
-        r1 = HighPairs(t0, t2);
-        r2 = LowPairs(t1, t3);
-        r3 = HighPairs(t1, t3);
-        r4 = LowPairs(t4, t6);
-        r5 = HighPairs(t4, t6);
-        r6 = LowPairs(t5, t7);
-        r7 = HighPairs(t5, t7);
+        Vector256<float> p0 = LowPairs(t0, t2);
+        Vector256<float> p1 = HighPairs(t0, t2);
+        Vector256<float> p2 = LowPairs(t1, t3);
+        Vector256<float> p3 = HighPairs(t1, t3);
+        Vector256<float> p4 = LowPairs(t4, t6);
+        Vector256<float> p5 = HighPairs(t4, t6);
+        Vector256<float> p6 = LowPairs(t5, t7);
+        Vector256<float> p7 = HighPairs(t5, t7);
 
-        Avx.Permute2x128(r0, r4, 0x20).Store(destination);
-        Avx.Permute2x128(r1, r5, 0x20).Store(destination + stride);
-        Avx.Permute2x128(r2, r6, 0x20).Store(destination + (2 * stride));
-        Avx.Permute2x128(r3, r7, 0x20).Store(destination + (3 * stride));
-        Avx.Permute2x128(r0, r4, 0x31).Store(destination + (4 * stride));
-        Avx.Permute2x128(r1, r5, 0x31).Store(destination + (5 * stride));
-        Avx.Permute2x128(r2, r6, 0x31).Store(destination + (6 * stride));
-        Avx.Permute2x128(r3, r7, 0x31).Store(destination + (7 * stride));
+        r0 = Avx.Permute2x128(p0, p4, 0x20);
+        r1 = Avx.Permute2x128(p1, p5, 0x20);
+        r2 = Avx.Permute2x128(p2, p6, 0x20);
+        r3 = Avx.Permute2x128(p3, p7, 0x20);
+        r4 = Avx.Permute2x128(p0, p4, 0x31);
+        r5 = Avx.Permute2x128(p1, p5, 0x31);
+        r6 = Avx.Permute2x128(p2, p6, 0x31);
+        r7 = Avx.Permute2x128(p3, p7, 0x31);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -94,63 +94,6 @@ internal sealed unsafe partial class GroupedGemm
         };
     }
 
-    /// <summary>Whether a tile of columns can be multiplied as it is stored; the last tile of a block may be one that cannot.</summary>
-    private bool ReadsLines(in GemmGroup group, int tile, int depth) =>
-        LineKernel.IsSupported && !group.B.DepthMajor && group.B.Lines == null && !group.Tiles && depth > 0 && depth % LineKernel.Side == 0 &&
-        (tile + 1) * (_half == 0 ? KernelTable.TileColumns : KernelTable.Lanes) <= _columns;
-
-    private void* Lines(in GemmGroup group, int tile, int start) =>
-        group.B.Reading == GemmReading.Widened ? null : group.B.Steps(tile * (_half == 0 ? KernelTable.TileColumns : KernelTable.Lanes), start, 0, null);
-
-    // Packs a block of columns while the first tile of rows is multiplied by them.
-    private void FirstTile(
-        in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int start, int depth, bool add, float* b, int thread)
-    {
-        PrefetchRun none = default;
-        for (int tile = firstColumn; tile < endColumn; tile++)
-        {
-            if (ReadsLines(group, tile, depth))
-            {
-                TileOfLines(group, target, a, firstRow, endRow, tile, start, depth, add, b, tile + 1 < endColumn ? Lines(group, tile + 1, start) : null, thread);
-            }
-            else
-            {
-                PackColumns(group, tile, tile + 1, start, depth, b, thread);
-                Tiles(group, target, a, firstRow, endRow, tile, tile + 1, depth, add, b, thread, ref none);
-            }
-
-            b += _workspace.ColumnStride;
-        }
-    }
-
-    // Both vectors of columns of a tile, each from its lines; they are packed as well where there is room to.
-    private void TileOfLines(
-        in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int tile, int start, int depth, bool add, float* packed, void* following, int thread)
-    {
-        int lanes = KernelTable.Lanes, left = tile * (_half == 0 ? 2 * lanes : lanes), right = _half == 0 ? left + lanes : left + _half;
-        float* c = target.C + (firstRow * target.Stride) + left;
-        void* rightLines = group.B.Reading == GemmReading.Widened ? null : group.B.Steps(right, start, 0, null);
-        HalfOfLines(group, left, start, depth, a, endRow - firstRow, c, target.Stride, add, packed, rightLines, thread);
-        HalfOfLines(group, right, start, depth, a, endRow - firstRow, c + target.Half, target.Stride, add, packed == null ? null : packed + lanes, following, thread);
-    }
-
-    private void HalfOfLines(
-        in GemmGroup group, int column, int start, int depth, float* a, int rows, float* c, nint rowStride, bool add, float* packed, void* following, int thread)
-    {
-        float* lines = group.B.Steps(column, start, depth, _workspace.Staging(thread));
-        nint stride = group.B.Stride * (group.B.Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort));
-        if (group.B.Reading == GemmReading.Widened)
-        {
-            stride = GemmWorkspace.Depth * sizeof(float);
-            for (int i = 1; i < LineKernel.Side; i++)
-            {
-                _ = group.B.Steps(column + i, start, depth, lines + (i * GemmWorkspace.Depth));
-            }
-        }
-
-        LineKernel.Run(group.Pairs, rows, depth, a, lines, stride, c, rowStride, add, packed, following);
-    }
-
     private void Tiles(
         in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, float* b, int thread, ref PrefetchRun next)
     {

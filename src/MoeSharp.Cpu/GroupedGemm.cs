@@ -14,8 +14,8 @@ namespace MoeSharp.Cpu;
 /// loop without inner barriers does it; packing twice what two units share costs a few percent at most. Every element of C is one
 /// chain of multiply-adds in ascending k (<see cref="MicroKernel"/>), so any cut into units gives the same bits, and cuts are free
 /// to follow the number of threads. The exception is a sum over columns in an epilogue, for which columns are cut at fixed borders.</para>
-/// <para>Rows are cut into tiles whose heights differ by at most one, so that no expert ends on a tile of one row. A product with one
-/// row (decoding) packs each weight once, tile by tile, and streams it from memory once.</para>
+/// <para>Rows are cut into tiles whose heights differ by at most one, so that no expert ends on a tile of one row. A product of one tile
+/// (decoding) streams each weight from memory once and packs none; elsewhere the first tile packs the columns for the others (<see cref="LineKernel"/>).</para>
 /// </remarks>
 internal sealed unsafe partial class GroupedGemm : IDisposable
 {
@@ -27,6 +27,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
 
     /// <summary>Whether bfloat16 is multiplied in pairs, and in tile registers.</summary>
     private readonly bool _pairs;
+    private readonly bool _lines;
     private readonly TileKernel? _tiles;
 
     /// <summary>Below this many multiply-adds waking another thread costs more than it brings.</summary>
@@ -52,11 +53,13 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
     /// <param name="parallel">The threads.</param>
     /// <param name="floatType">Float32 or BFloat16: the type of operands; results are of that type or Float32.</param>
     /// <param name="pairs">Multiply bfloat16 in pairs (<see cref="DotKernel"/>) instead of widening it.</param>
+    /// <param name="lines">Read weights with <see cref="LineKernel"/>, where it is supported.</param>
     /// <param name="tiles">Multiply pairs with this one.</param>
-    public GroupedGemm(CpuParallel parallel, DType floatType, bool pairs, TileKernel? tiles)
+    public GroupedGemm(CpuParallel parallel, DType floatType, bool pairs, bool lines, TileKernel? tiles)
     {
         _parallel = parallel;
         _pairs = pairs;
+        _lines = lines && LineKernel.IsSupported;
         _tiles = tiles;
         _workspace = new GemmWorkspace(parallel.Threads, tiles is null ? MicroKernel.MaxRows : TileKernel.MaxRows, floatType == DType.BFloat16);
     }
@@ -263,55 +266,6 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         }
     }
 
-    // One tile of rows reads each weight once: lines are followed to their end, two vectors of columns at a time.
-    private void Stream(in GemmGroup group, int rowTile, int firstColumn, int endColumn, int thread)
-    {
-        int firstRow = Cut(group.Rows, group.RowTiles, rowTile), endRow = Cut(group.Rows, group.RowTiles, rowTile + 1);
-        float* a = _workspace.RowBlock(thread), b = _workspace.ColumnBlock(thread);
-        Target target = TargetOf(group, firstRow, endRow, firstColumn, endColumn, thread);
-        PrefetchRun none = default;
-
-        // One row, packed, is the row itself.
-        bool inPlace = endRow - firstRow == 1 && group.A.Reading != GemmReading.Widened && !group.Tiles;
-        int start = 0;
-        do
-        {
-            int end = Math.Min(start + (GemmWorkspace.RowTiles * GemmWorkspace.Depth), group.Steps);
-            for (int k = start, i = 0; k < end && !inPlace; k += GemmWorkspace.Depth, i++)
-            {
-                PackRow(group, firstRow, endRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride), thread);
-            }
-
-            for (int column = firstColumn; column < endColumn; column++)
-            {
-                int k = start, i = 0;
-                do
-                {
-                    int depth = Math.Min(GemmWorkspace.Depth, end - k);
-                    float* rows = inPlace ? group.A.Steps(firstRow, k, depth, null) : a + (i++ * _workspace.RowStride);
-                    bool add = _add || k > 0;
-                    if (ReadsLines(group, column, depth))
-                    {
-                        void* following = k + depth < end ? Lines(group, column, k + depth) : column + 1 < endColumn ? Lines(group, column + 1, start) : null;
-                        TileOfLines(group, target, rows, firstRow, endRow, column, k, depth, add, null, following, thread);
-                    }
-                    else
-                    {
-                        PackColumns(group, column, column + 1, k, depth, b, thread);
-                        Tiles(group, target, rows, firstRow, endRow, column, column + 1, depth, add, b, thread, ref none);
-                    }
-
-                    k += depth;
-                }
-                while (k < end);
-            }
-
-            start = end;
-        }
-        while (start < group.Steps);
-        Finish(group, target, firstRow, endRow, firstColumn, endColumn, thread);
-    }
-
     // The block of B that follows a block on this thread: further in k, further right, or the first one of the unit that it will probably get next.
     private PrefetchRun Next(int unit, in GemmGroup group, int firstColumn, int lastColumn, int endColumn, int start, int depth)
     {
@@ -376,7 +330,7 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
         {
             int depth = Math.Min(GemmWorkspace.Depth, group.Steps - start);
             bool last = start + depth == group.Steps, add = _add || start > 0;
-            bool packs = ReadsLines(group, firstColumn, depth);
+            bool packs = _lines && ReadsLines(group, firstColumn, group.Rows, depth);
             if (!packs)
             {
                 PackColumns(group, firstColumn, endColumn, start, depth, b, thread);

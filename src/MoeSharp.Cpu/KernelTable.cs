@@ -4,13 +4,6 @@ using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Cpu;
 
-/// <summary>A tile height as a type.</summary>
-internal interface IRows
-{
-    /// <summary>The height.</summary>
-    static abstract int Count { get; }
-}
-
 /// <summary>The kernels for this processor's widest vectors, one per tile height.</summary>
 internal static unsafe class KernelTable
 {
@@ -53,74 +46,4 @@ internal static unsafe class KernelTable
         &MicroKernel.Run<TSimd, TVector, Rows13>,
         &MicroKernel.Run<TSimd, TVector, Rows14>,
     ];
-
-    private readonly struct Rows1 : IRows
-    {
-        public static int Count => 1;
-    }
-
-    private readonly struct Rows2 : IRows
-    {
-        public static int Count => 2;
-    }
-
-    private readonly struct Rows3 : IRows
-    {
-        public static int Count => 3;
-    }
-
-    private readonly struct Rows4 : IRows
-    {
-        public static int Count => 4;
-    }
-
-    private readonly struct Rows5 : IRows
-    {
-        public static int Count => 5;
-    }
-
-    private readonly struct Rows6 : IRows
-    {
-        public static int Count => 6;
-    }
-
-    private readonly struct Rows7 : IRows
-    {
-        public static int Count => 7;
-    }
-
-    private readonly struct Rows8 : IRows
-    {
-        public static int Count => 8;
-    }
-
-    private readonly struct Rows9 : IRows
-    {
-        public static int Count => 9;
-    }
-
-    private readonly struct Rows10 : IRows
-    {
-        public static int Count => 10;
-    }
-
-    private readonly struct Rows11 : IRows
-    {
-        public static int Count => 11;
-    }
-
-    private readonly struct Rows12 : IRows
-    {
-        public static int Count => 12;
-    }
-
-    private readonly struct Rows13 : IRows
-    {
-        public static int Count => 13;
-    }
-
-    private readonly struct Rows14 : IRows
-    {
-        public static int Count => 14;
-    }
 }

@@ -21,7 +21,13 @@ public sealed class BackendPool : IDisposable
     /// <summary>The same, without the processor's instructions for bfloat16.</summary>
     public Backend Cpu16Simd { get; } = new CpuBackend(0, DType.BFloat16, CpuIsa.Simd);
 
-    /// <summary>The same in tile registers that are a model.</summary>
+    /// <summary>In float32 without machine code, as where the system forbids it.</summary>
+    public Backend CpuPortable { get; } = new CpuBackend(0, DType.Float32, CpuIsa.Simd, lines: false);
+
+    /// <summary>The same in bfloat16.</summary>
+    public Backend Cpu16Portable { get; } = new CpuBackend(0, DType.BFloat16, CpuIsa.Simd, lines: false);
+
+    /// <summary>In bfloat16 and tile registers that are a model.</summary>
     public TilePool Tiles { get; } = new();
 
     /// <summary>CUDA, on the emulator or a device; made when first used.</summary>
@@ -35,5 +41,7 @@ public sealed class BackendPool : IDisposable
         Cpu.Dispose();
         Cpu16.Dispose();
         Cpu16Simd.Dispose();
+        CpuPortable.Dispose();
+        Cpu16Portable.Dispose();
     }
 }

@@ -14,7 +14,7 @@ public sealed class NarrowVectors
     private const string Expected = "MOESHARP_TEST_VECTOR_BITS";
 
     /// <summary>Ops whose code depends on the width.</summary>
-    private static readonly Type[] s_rules = [typeof(GemmOnCpu), typeof(ExpertOnCpu), typeof(AttentionOnCpu), typeof(DenseOnCpu), typeof(ElementwiseOnCpu), typeof(GemmDeterminism), typeof(GemmOnCpu16), typeof(ExpertOnCpu16)];
+    private static readonly Type[] s_rules = [typeof(GemmOnCpu), typeof(ExpertOnCpu), typeof(AttentionOnCpu), typeof(DenseOnCpu), typeof(ElementwiseOnCpu), typeof(GemmDeterminism), typeof(GemmOnCpu16), typeof(ExpertOnCpu16), typeof(RowsAloneOnCpu), typeof(RowsAloneOnCpu16)];
 
     /// <summary>Widest vector that the processor is used with, in bits.</summary>
     private static int Bits => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;

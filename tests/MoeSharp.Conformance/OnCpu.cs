@@ -51,3 +51,9 @@ public sealed class OptimizerOnCpu16(BackendPool pool) : OptimizerConformance(po
 public sealed class GemmOnCpu16Simd(BackendPool pool) : GemmConformance(pool.Cpu16Simd);
 
 public sealed class ExpertOnCpu16Simd(BackendPool pool) : ExpertConformance(pool.Cpu16Simd);
+
+// Without machine code.
+
+public sealed class ExpertOnCpuPortable(BackendPool pool) : ExpertConformance(pool.CpuPortable);
+
+public sealed class ExpertOnCpu16Portable(BackendPool pool) : ExpertConformance(pool.Cpu16Portable);

@@ -44,3 +44,7 @@ public sealed class RowsAloneOnCpu(BackendPool pool) : RowsAlone(pool.Cpu);
 public sealed class RowsAloneOnCpu16(BackendPool pool) : RowsAlone(pool.Cpu16);
 
 public sealed class RowsAloneOnCpu16Simd(BackendPool pool) : RowsAlone(pool.Cpu16Simd);
+
+public sealed class RowsAloneOnCpuPortable(BackendPool pool) : RowsAlone(pool.CpuPortable);
+
+public sealed class RowsAloneOnCpu16Portable(BackendPool pool) : RowsAlone(pool.Cpu16Portable);

@@ -17,8 +17,12 @@ def figures(case: dict, result: dict) -> dict:
     rate = "dot" if case["dtype"] == "bf16" and result["isa"] != "simd" else "fma"
     mine = samples["moesharp"]
 
+    # Medians first: one rate that a neighbour disturbed would make nonsense of a ratio to one sample.
+    seen = {of: statistics.median(r[of] for r in rates) for of in ("dot", "bandwidth")}
+    seen["fma"] = statistics.median(rate for rates_of in result["fma"].values() for rate in rates_of)
+
     def share(amount: float, of: str) -> float:
-        return statistics.median(amount / s / 1e9 / max(r[of], 1e-9) for s, r in zip(mine, rates))
+        return amount / statistics.median(mine) / 1e9 / max(seen[of], 1e-9)
 
     row = {key: case[key] for key in ("name", "shape", "dtype", "rho", "threads", "backward", "decode")}
     row.update(
@@ -52,7 +56,7 @@ def table(rows: list[dict], about: dict) -> str:
         f"{about['cpu']}; {'; '.join(about['sides'])}; medians of {about['rounds']} rounds in which the sides take turns, the machine's rates measured beside every sample.", "",
         "SwiGLU experts; measured are dispatch, experts and combine (and all gradients), routing given. GFLOP/s of useful work: 6 R d n forward, 18 R d n with backward, R real rows; "
         "decoding: GB/s of the weights of the experts that have rows. *of rate*: of multiply-adds from registers (fp32) or of bf16 pair products from the first-level cache. "
-        "*of bandwidth*: bytes of every operand once, of reading memory. *x PyTorch*, *x ggml*: their time (of PyTorch the fastest variant's) / time of MoeSharp, median over rounds; in brackets the same with every time in units of the multiply-add rate measured right before it. "
+        "*of bandwidth*: bytes of every operand once, of reading memory; decoding may read caches, which are faster. Both rates are medians over the rounds of a row. *x PyTorch*, *x ggml*: their time (of PyTorch the fastest variant's) / time of MoeSharp, median over rounds; in brackets the same with every time in units of the multiply-add rate measured right before it. "
         "Figures after ~ are of one call of a variant that was slower than the fastest by more than 15 %. ggml, the library of llama.cpp, computes MUL_MAT_ID forward without null slots. "
         f"Peers are left out below rho = 1, and ggml in whole batches, where their rounds would take more than {about['case_seconds']:g} s.", "",
         shapes, "", *machine(rows), *summary(rows),

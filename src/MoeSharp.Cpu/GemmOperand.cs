@@ -70,11 +70,13 @@ internal unsafe struct GemmOperand
                 BFloat16Rows.Widen((ushort*)Half(step) + first, staging, count);
                 return staging;
             default:
-                ushort* second = (2 * step) + 1 < Depth ? (ushort*)Half((2 * step) + 1) + first : null;
-                BFloat16Rows.Interleave((ushort*)Half(2 * step) + first, second, (uint*)staging, count);
+                BFloat16Rows.Interleave(Half(2 * step, first), Half((2 * step) + 1, first), (uint*)staging, count);
                 return staging;
         }
     }
+
+    /// <summary>Outer indices from <paramref name="first"/> on of one k of bfloat16, where lines run over k; null behind the last k.</summary>
+    public readonly ushort* Half(nint k, int first) => k < Depth ? (ushort*)Half(k) + first : null;
 
     private readonly float* Line(nint index) => (float*)Data + (Stored(index) * Stride);
 

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace MoeSharp.Cpu;
 
@@ -44,6 +45,12 @@ internal static unsafe class GemmPacking
     {
         int origin = edges[0], count = edges[tiles] - origin;
         bool staged = a.Reading != GemmReading.Float32;
+        if (a.Reading == GemmReading.Pairs && edges[tiles - 1] + 16 <= rowCount)
+        {
+            PairRows(a, edges, tiles, start, depth, destination, tileStride, (ushort*)staging);
+            return;
+        }
+
         for (nint k = 0; k < depth; k++)
         {
             float* line = a.Across(start + k, origin, count, staging) - origin;
@@ -63,6 +70,27 @@ internal static unsafe class GemmPacking
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void PairRows(in GemmOperand a, int* edges, int tiles, int start, int depth, float* destination, nint tileStride, ushort* zeros)
+    {
+        int origin = edges[0];
+        for (nint k = 0; k < depth; k++)
+        {
+            ushort* first = a.Half(2 * (start + k), origin), second = a.Half((2 * (start + k)) + 1, origin);
+            if (second == null)
+            {
+                new Span<ushort>(zeros, edges[tiles - 1] + 16 - origin).Clear();
+                second = zeros;
+            }
+
+            for (int tile = 0; tile < tiles; tile++)
+            {
+                int row = edges[tile] - origin, rows = edges[tile + 1] - edges[tile];
+                Pairs(first + row, second + row).Store((uint*)(destination + (tile * tileStride) + (k * rows)));
+            }
+        }
+    }
+
     /// <summary>Whole tiles of columns of a depth-major B: each line is read once for all of them.</summary>
     /// <param name="b">The matrix, depth-major.</param>
     /// <param name="column">First column.</param>
@@ -77,6 +105,12 @@ internal static unsafe class GemmPacking
         in GemmOperand b, int column, int tiles, int start, int depth, float* destination, nint tileStride, float* staging)
     {
         int width = KernelTable.TileColumns;
+        if (b.Reading == GemmReading.Pairs && width == 32)
+        {
+            PairTiles(b, column, tiles, start, depth, destination, tileStride, (ushort*)staging);
+            return;
+        }
+
         for (nint k = 0; k < depth; k++)
         {
             float* source = b.Across(start + k, column, tiles * width, staging);
@@ -100,6 +134,42 @@ internal static unsafe class GemmPacking
                 target += tileStride;
             }
         }
+    }
+
+    // Pairs are made of two lines on the way, sixteen at a time.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void PairTiles(in GemmOperand b, int column, int tiles, int start, int depth, float* destination, nint tileStride, ushort* zeros)
+    {
+        for (nint k = 0; k < depth; k++)
+        {
+            ushort* first = b.Half(2 * (start + k), column), second = b.Half((2 * (start + k)) + 1, column);
+            if (second == null)
+            {
+                new Span<ushort>(zeros, tiles * 32).Clear();
+                second = zeros;
+            }
+
+            float* target = destination + (k * 32);
+            for (int tile = 0; tile < tiles; tile++)
+            {
+                Pairs(first, second).Store((uint*)target);
+                Pairs(first + 16, second + 16).Store((uint*)target + 16);
+                first += 32;
+                second += 32;
+                target += tileStride;
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Pairs(ushort* first, ushort* second)
+    {
+        Vector256<ushort> low = Vector256.Load(first), high = Vector256.Load(second);
+        return Wide(low) | (Wide(high) << 16);
+
+        static Vector512<uint> Wide(Vector256<ushort> numbers) => Avx512F.IsSupported
+            ? Avx512F.ConvertToVector512UInt32(numbers)
+            : Vector512.Create(Vector256.WidenLower(numbers), Vector256.WidenUpper(numbers));
     }
 
     /// <summary>

@@ -17,6 +17,12 @@ internal static unsafe class GemmPacking
     /// <summary>Room behind every packed panel, in numbers.</summary>
     public const int Slack = 16;
 
+    /// <summary>
+    /// How many steps ahead lines over k are asked for, which lie far apart: of 0, 2 and 6 the fastest with backward on the layers A and B of bench/peers/cpu, in turns;
+    /// up to 1.05 times at 30 rows per expert.
+    /// </summary>
+    private const int Ahead = 2;
+
     /// <summary>destination[k * rows + i] = A[first + i, start + k]: one tile of up to 14 rows.</summary>
     public static void RowTile(in GemmOperand a, int first, int rows, int start, int depth, float* destination, float* staging)
     {
@@ -115,10 +121,13 @@ internal static unsafe class GemmPacking
         {
             float* source = b.Across(start + k, column, tiles * width, staging);
             float* target = destination + (k * width);
+            float* later = b.Reading == GemmReading.Float32 ? b.Across(start + Math.Min(k + Ahead, depth - 1), column, 0, staging) : source;
             for (int tile = 0; tile < tiles; tile++)
             {
                 if (width == 32)
                 {
+                    Sse.Prefetch0(later + (tile * 32));
+                    Sse.Prefetch0(later + (tile * 32) + 16);
                     Vector512.Load(source).Store(target);
                     Vector512.Load(source + 16).Store(target + 16);
                 }
@@ -150,8 +159,12 @@ internal static unsafe class GemmPacking
             }
 
             float* target = destination + (k * 32);
+            nint later = 2 * (start + Math.Min(k + Ahead, depth - 1));
+            ushort* firstLater = b.Half(later, column), secondLater = b.Half(later + 1, column);
             for (int tile = 0; tile < tiles; tile++)
             {
+                Sse.Prefetch0(firstLater + (tile * 32));
+                Sse.Prefetch0(secondLater + (tile * 32));
                 Pairs(first, second).Store((uint*)target);
                 Pairs(first + 16, second + 16).Store((uint*)target + 16);
                 first += 32;

@@ -31,7 +31,7 @@ internal sealed unsafe class GemmWorkspace : IDisposable
     public GemmWorkspace(int threads, int tileRows, bool accumulates)
     {
         _tileRows = tileRows;
-        _stagingFloats = 16 * (Math.Max(Depth, RowTiles * tileRows) + 16);
+        _stagingFloats = 32 * (Math.Max(Depth, RowTiles * tileRows) + 16);
         ColumnStride = (Depth * KernelTable.TileColumns) + GemmPacking.Slack;
         RowStride = (Depth * tileRows) + GemmPacking.Slack;
         long floats = (ColumnStride * (Columns / KernelTable.TileColumns)) + (RowStride * RowTiles)
@@ -58,7 +58,7 @@ internal sealed unsafe class GemmWorkspace : IDisposable
     public float* EdgeTile(int thread) => RowBlock(thread) + (RowStride * RowTiles);
 
     /// <summary>
-    /// A thread's room for lines that are converted before they are packed: 16 of <see cref="Depth"/> steps or of <see cref="RowTiles"/> tiles, or one of <see cref="Columns"/> columns.
+    /// A thread's room for lines that are converted before they are packed: 32 of <see cref="Depth"/> steps or of <see cref="RowTiles"/> tiles, or one of <see cref="Columns"/> columns.
     /// </summary>
     public float* Staging(int thread) => EdgeTile(thread) + (_tileRows * KernelTable.TileColumns);
 

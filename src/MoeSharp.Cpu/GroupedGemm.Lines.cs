@@ -35,8 +35,9 @@ internal sealed unsafe partial class GroupedGemm
                     bool add = _add || k > 0;
                     if (ReadsLines(group, column, endRow - firstRow, depth))
                     {
-                        void* following = k + depth < end ? Lines(group, column, k + depth) : column + 1 < endColumn ? Lines(group, column + 1, start) : null;
-                        TileOfLines(group, target, rows, firstRow, endRow, column, k, depth, add, null, following, thread);
+                        bool same = k + depth < end;
+                        int following = same ? column : column + 1 < endColumn ? column + 1 : -1;
+                        TileOfLines(group, target, rows, firstRow, endRow, column, k, depth, add, null, following, same ? k + depth : start, thread);
                     }
                     else
                     {
@@ -64,7 +65,12 @@ internal sealed unsafe partial class GroupedGemm
             (tile + 1) * (_half == 0 ? KernelTable.TileColumns : KernelTable.Lanes) <= _columns;
     }
 
-    private void* Lines(in GemmGroup group, int tile, int start) => group.B.Line(tile * (_half == 0 ? KernelTable.TileColumns : KernelTable.Lanes), start);
+    // Where the two vectors of columns of a tile are.
+    private (int Left, int Right) Columns(int tile)
+    {
+        int lanes = KernelTable.Lanes;
+        return _half == 0 ? (2 * tile * lanes, ((2 * tile) + 1) * lanes) : (tile * lanes, (tile * lanes) + _half);
+    }
 
     // Packs a block of columns while the first tile of rows is multiplied by them.
     private void FirstTile(
@@ -75,7 +81,7 @@ internal sealed unsafe partial class GroupedGemm
         {
             if (ReadsLines(group, tile, endRow - firstRow, depth))
             {
-                TileOfLines(group, target, a, firstRow, endRow, tile, start, depth, add, b, tile + 1 < endColumn ? Lines(group, tile + 1, start) : null, thread);
+                TileOfLines(group, target, a, firstRow, endRow, tile, start, depth, add, b, tile + 1 < endColumn ? tile + 1 : -1, start, thread);
             }
             else
             {
@@ -87,39 +93,59 @@ internal sealed unsafe partial class GroupedGemm
         }
     }
 
-    // Both vectors of columns of a tile, each from its lines; they are packed as well where there is room to.
+    // A tile from the lines of its columns; they are packed as well where there is room to. The tile that comes next is asked for, or none (-1).
     private void TileOfLines(
-        in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int tile, int start, int depth, bool add, float* packed, void* following, int thread)
+        in GemmGroup group,
+        in Target target,
+        float* a,
+        int firstRow,
+        int endRow,
+        int tile,
+        int start,
+        int depth,
+        bool add,
+        float* packed,
+        int following,
+        int followingStart,
+        int thread)
     {
-        int lanes = KernelTable.Lanes, left = tile * (_half == 0 ? 2 * lanes : lanes), right = _half == 0 ? left + lanes : left + _half;
+        (int left, int right) = Columns(tile);
+        (int nextLeft, int nextRight) = Columns(Math.Max(0, following));
+        void* next = following < 0 ? null : group.B.Line(nextLeft, followingStart), nextOther = following < 0 ? null : group.B.Line(nextRight, followingStart);
         float* c = target.C + (firstRow * target.Stride) + left;
-        HalfOfLines(group, left, start, depth, a, endRow - firstRow, c, target.Stride, add, packed, group.B.Line(right, start), thread);
-        HalfOfLines(group, right, start, depth, a, endRow - firstRow, c + target.Half, target.Stride, add, packed == null ? null : packed + lanes, following, thread);
-    }
-
-    private void HalfOfLines(
-        in GemmGroup group, int column, int start, int depth, float* a, int rows, float* c, nint rowStride, bool add, float* packed, void* following, int thread)
-    {
         bool widened = group.B.Reading == GemmReading.Widened;
         nint stride = group.B.Stride * (group.B.Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort));
+        int rows = endRow - firstRow;
         if (!_lines || (widened && packed == null && rows <= FewRowsKernel.MaxRows))
         {
-            var lines = (byte*)group.B.Line(column, start);
-            for (int i = 0; i < KernelTable.Lanes; i += FewRowsKernel.Side, lines += FewRowsKernel.Side * stride)
+            FewRows(widened, rows, depth, a, group.B.Line(left, start), stride, c, target.Stride, add, group.B.Line(right, start));
+            FewRows(widened, rows, depth, a, group.B.Line(right, start), stride, c + target.Half, target.Stride, add, next);
+        }
+        else if (widened)
+        {
+            float* wide = _workspace.Staging(thread), wideRight = wide + (LineKernel.Side * GemmWorkspace.Depth);
+            for (int i = 0; i < LineKernel.Side; i++)
             {
-                void* next = i + FewRowsKernel.Side < KernelTable.Lanes ? lines + (FewRowsKernel.Side * stride) : following;
-                FewRowsKernel.Run(widened, rows, depth, a, lines, stride, c + i, rowStride, add, next);
+                _ = group.B.Steps(left + i, start, depth, wide + (i * GemmWorkspace.Depth));
+                _ = group.B.Steps(right + i, start, depth, wideRight + (i * GemmWorkspace.Depth));
             }
 
-            return;
+            LineKernel.Run(false, rows, depth, a, wide, wideRight, GemmWorkspace.Depth * sizeof(float), c, target.Stride, target.Half, add, packed, null, null);
         }
-
-        float* first = group.B.Steps(column, start, depth, _workspace.Staging(thread));
-        for (int i = 1; widened && i < LineKernel.Side; i++)
+        else
         {
-            _ = group.B.Steps(column + i, start, depth, first + (i * GemmWorkspace.Depth));
+            LineKernel.Run(
+                group.Pairs, rows, depth, a, group.B.Line(left, start), group.B.Line(right, start), stride, c, target.Stride, target.Half, add, packed, next, nextOther);
         }
+    }
 
-        LineKernel.Run(group.Pairs, rows, depth, a, first, widened ? GemmWorkspace.Depth * sizeof(float) : stride, c, rowStride, add, packed, following);
+    // A vector of columns.
+    private static void FewRows(bool half, int rows, nint depth, float* a, void* lines, nint stride, float* c, nint rowStride, bool add, void* following)
+    {
+        for (int i = 0; i < KernelTable.Lanes; i += FewRowsKernel.Side)
+        {
+            byte* eight = (byte*)lines + (i * stride), next = eight + (FewRowsKernel.Side * stride);
+            FewRowsKernel.Run(half, rows, depth, a, eight, stride, c + i, rowStride, add, i + FewRowsKernel.Side < KernelTable.Lanes ? next : following);
+        }
     }
 }

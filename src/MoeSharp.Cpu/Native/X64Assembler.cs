@@ -76,6 +76,13 @@ internal sealed class X64Assembler
         Memory((int)to, from, offset);
     }
 
+    /// <summary>to = from + scale * index. Scale 1, 2, 4 or 8.</summary>
+    public void Address(Register to, Register from, Register index, int scale)
+    {
+        Emit((byte)(0x48 | High(to, 2) | High(index, 1) | High(from, 0)), 0x8D);
+        Indexed((int)to, from, index, scale);
+    }
+
     /// <summary>to += from.</summary>
     public void Add(Register to, Register from) => Emit((byte)(0x48 | High(from, 2) | High(to, 0)), 0x01, Direct((int)from, (int)to));
 
@@ -148,15 +155,11 @@ internal sealed class X64Assembler
     public void LoadVector(int vector, Register from, int offset) => Vector(0x01, 0x00, 0x10, vector, 0, from, offset, 64);
 
     /// <summary>vector = memory[from + scale * index], 16 floats: vmovups. Scale 1, 2, 4 or 8.</summary>
-    public void LoadVector(int vector, Register from, Register index, int scale) => Emit(
-        0x62,
-        (byte)(((~vector & 8) << 4) | ((~(int)index & 8) << 3) | ((~(int)from & 8) << 2) | (~vector & 16) | 1),
-        0x7C,
-        0x48,
-        0x10,
-        (byte)(0x44 | ((vector & 7) << 3)),
-        (byte)((BitOperations.Log2((uint)scale) << 6) | (((int)index & 7) << 3) | ((int)from & 7)),
-        0);
+    public void LoadVector(int vector, Register from, Register index, int scale)
+    {
+        Emit(0x62, (byte)(((~vector & 8) << 4) | ((~(int)index & 8) << 3) | ((~(int)from & 8) << 2) | (~vector & 16) | 1), 0x7C, 0x48, 0x10);
+        Indexed(vector, from, index, scale);
+    }
 
     /// <summary>memory = vector, 16 floats: vmovups.</summary>
     public void StoreVector(int vector, Register to, int offset) => Vector(0x01, 0x00, 0x11, vector, 0, to, offset, 64);
@@ -290,6 +293,10 @@ internal sealed class X64Assembler
         Emit((byte)(0x80 | ((register & 7) << 3) | ((int)from & 7)));
         Number(offset);
     }
+
+    // A base, a scaled index and a displacement of 0, which a base like RBP could not do without.
+    private void Indexed(int register, Register from, Register index, int scale) => Emit(
+        (byte)(0x44 | ((register & 7) << 3)), (byte)((BitOperations.Log2((uint)scale) << 6) | (((int)index & 7) << 3) | ((int)from & 7)), 0);
 
     private void Number(int value)
     {

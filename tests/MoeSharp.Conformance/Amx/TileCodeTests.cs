@@ -124,6 +124,9 @@ public sealed class TileCodeTests
                         Instruction load = Only(code => code.LoadVector(vector, from, index, scale));
                         Assert.Equal((Mnemonic.Vmovups, Register.ZMM0 + vector, 0UL), (load.Mnemonic, load.Op0Register, load.MemoryDisplacement64));
                         Assert.Equal((Of(from), Of(index), scale), (load.MemoryBase, load.MemoryIndex, load.MemoryIndexScale));
+                        Instruction address = Only(code => code.Address(Number.R9, from, index, scale));
+                        Assert.Equal((Mnemonic.Lea, Register.R9, 0UL), (address.Mnemonic, address.Op0Register, address.MemoryDisplacement64));
+                        Assert.Equal((Of(from), Of(index), scale), (address.MemoryBase, address.MemoryIndex, address.MemoryIndexScale));
                     }
                 }
 

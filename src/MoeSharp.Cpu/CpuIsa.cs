@@ -6,7 +6,7 @@ namespace MoeSharp.Cpu;
 /// <summary>What products of bfloat16 are made of. Products of float32 use the widest vectors that the runtime has.</summary>
 public enum CpuIsa
 {
-    /// <summary>Bfloat16 is widened to float32 while it is packed, and multiplied like it: any processor.</summary>
+    /// <summary>Bfloat16 is widened to float32 as it is read, and multiplied like it: any processor.</summary>
     Simd,
 
     /// <summary>Pairs of bfloat16 are multiplied by vdpbf16ps: Linux on x86-64 with AVX512-BF16.</summary>

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using MoeSharp.Core;
 
 namespace MoeSharp.Cpu;
@@ -44,6 +45,10 @@ internal static unsafe class BFloat16Rows
         }
     }
 
+    /// <summary>Sixteen pairs (first[i], second[i]), the first one in the lower half.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<uint> Pairs(ushort* first, ushort* second) => Wide(first) | (Wide(second) << 16);
+
     /// <summary>destination[i] = the pair (first[i], second[i]), the first one in the lower half; second may be null for zeros.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Interleave(ushort* first, ushort* second, uint* destination, nint count)
@@ -51,16 +56,7 @@ internal static unsafe class BFloat16Rows
         nint i = 0;
         for (; i <= count - Lanes; i += Lanes)
         {
-            (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Load(first + i));
-            if (second != null)
-            {
-                (Vector256<uint> lowSecond, Vector256<uint> highSecond) = Vector256.Widen(Vector256.Load(second + i));
-                low |= lowSecond << 16;
-                high |= highSecond << 16;
-            }
-
-            low.Store(destination + i);
-            high.Store(destination + i + (Lanes / 2));
+            (second == null ? Wide(first + i) : Pairs(first + i, second + i)).Store(destination + i);
         }
 
         for (; i < count; i++)
@@ -77,5 +73,12 @@ internal static unsafe class BFloat16Rows
         Vector256<uint> rounded = (bits + Vector256.Create(0x7FFFu) + ((bits >> 16) & Vector256<uint>.One)) >> 16;
         Vector256<uint> quiet = (bits >> 16) | Vector256.Create(0x40u);
         return Vector256.ConditionalSelect(Vector256.Equals(value, value).AsUInt32(), rounded, quiet);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Wide(ushort* numbers)
+    {
+        Vector256<ushort> narrow = Vector256.Load(numbers);
+        return Avx512F.IsSupported ? Avx512F.ConvertToVector512UInt32(narrow) : Vector512.Create(Vector256.WidenLower(narrow), Vector256.WidenUpper(narrow));
     }
 }

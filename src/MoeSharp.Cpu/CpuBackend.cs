@@ -26,7 +26,7 @@ public sealed partial class CpuBackend : Backend
     {
     }
 
-    /// <summary>The same with a chosen instruction set, which this machine must have, or for which <paramref name="tiles"/> stands in.</summary>
+    /// <summary>The same with a chosen instruction set, which this machine must have, or for which <paramref name="tiles"/> stands in; without <paramref name="lines"/> no machine code reads weights in place.</summary>
     internal CpuBackend(int threads, DType floatType, CpuIsa isa, TileProcessor? tiles = null, bool lines = true)
     {
         Guard.That(floatType is DType.Float32 or DType.BFloat16, $"The CPU computes in Float32 or BFloat16, not in {floatType}.");

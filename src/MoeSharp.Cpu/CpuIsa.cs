@@ -3,7 +3,7 @@ using MoeSharp.Core;
 
 namespace MoeSharp.Cpu;
 
-/// <summary>What products of bfloat16 are made of. Products of float32 use the widest vectors that the runtime has.</summary>
+/// <summary>What products of bfloat16 are made of. Products of float32 use the widest vectors that the runtime has, and on Linux with AVX-512 read weights in place with the same ones.</summary>
 public enum CpuIsa
 {
     /// <summary>Bfloat16 is widened to float32 as it is read, and multiplied like it: any processor.</summary>

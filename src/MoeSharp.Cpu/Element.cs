@@ -6,6 +6,9 @@ namespace MoeSharp.Cpu;
 /// <summary>How numbers are stored, as a type: loops over rows read and write vectors of eight float32 lanes through it.</summary>
 internal interface IElement
 {
+    /// <summary>Bytes of a number.</summary>
+    static abstract int Size { get; }
+
     /// <summary>Eight numbers from an index on.</summary>
     static abstract Vector256<float> Load(nint row, nint index);
 
@@ -22,6 +25,9 @@ internal interface IElement
 /// <summary>Numbers as they are.</summary>
 internal readonly unsafe struct Float32Element : IElement
 {
+    /// <inheritdoc/>
+    public static int Size => sizeof(float);
+
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Load(nint row, nint index) => Vector256.Load((float*)row + index);
@@ -42,6 +48,9 @@ internal readonly unsafe struct Float32Element : IElement
 /// <summary>The upper halves of numbers, rounded to nearest even.</summary>
 internal readonly unsafe struct BFloat16Element : IElement
 {
+    /// <inheritdoc/>
+    public static int Size => sizeof(ushort);
+
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Load(nint row, nint index) => Widen(Vector128.Load((ushort*)row + index));

@@ -57,13 +57,12 @@ internal static unsafe class FewRowsKernel
 
         // Eight pieces of lines, 256 numbers each, are asked for in 32 turns: a quarter of one with every turn.
         const int Quarter = GemmWorkspace.Depth / 4;
-        int size = typeof(TElement) == typeof(BFloat16Element) ? sizeof(ushort) : sizeof(float);
         byte* next = following == null ? lines : following;
         nint nextStep = following == null ? 0 : lineStride, line = (nint)lines, middle = line + (4 * lineStride), triple = 3 * lineStride;
         for (nint turn = 0; turn < depth / Side; turn++)
         {
-            nint quarter = turn % 4 * Quarter * size;
-            for (int offset = 0; offset < Quarter * size; offset += 64)
+            nint quarter = turn % 4 * Quarter * TElement.Size;
+            for (int offset = 0; offset < Quarter * TElement.Size; offset += 64)
             {
                 Sse.Prefetch0(next + quarter + offset);
             }
@@ -87,8 +86,8 @@ internal static unsafe class FewRowsKernel
             Add<TRows>(r6, a + (6 * TRows.Count), ref c0, ref c1, ref c2, ref c3);
             Add<TRows>(r7, a + (7 * TRows.Count), ref c0, ref c1, ref c2, ref c3);
             a += Side * TRows.Count;
-            line += Side * size;
-            middle += Side * size;
+            line += Side * TElement.Size;
+            middle += Side * TElement.Size;
         }
 
         c0.Store(c);
@@ -113,20 +112,20 @@ internal static unsafe class FewRowsKernel
         Vector256<float> columns, float* a, ref Vector256<float> c0, ref Vector256<float> c1, ref Vector256<float> c2, ref Vector256<float> c3)
         where TRows : struct, IRows
     {
-        c0 = Vector256.MultiplyAddEstimate(Vector256.Create(*a), columns, c0);
+        c0 = Simd256.MultiplyAdd(Simd256.Broadcast(a), columns, c0);
         if (TRows.Count > 1)
         {
-            c1 = Vector256.MultiplyAddEstimate(Vector256.Create(a[1]), columns, c1);
+            c1 = Simd256.MultiplyAdd(Simd256.Broadcast(a + 1), columns, c1);
         }
 
         if (TRows.Count > 2)
         {
-            c2 = Vector256.MultiplyAddEstimate(Vector256.Create(a[2]), columns, c2);
+            c2 = Simd256.MultiplyAdd(Simd256.Broadcast(a + 2), columns, c2);
         }
 
         if (TRows.Count > 3)
         {
-            c3 = Vector256.MultiplyAddEstimate(Vector256.Create(a[3]), columns, c3);
+            c3 = Simd256.MultiplyAdd(Simd256.Broadcast(a + 3), columns, c3);
         }
     }
 }

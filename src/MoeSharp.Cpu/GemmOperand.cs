@@ -39,6 +39,12 @@ internal unsafe struct GemmOperand
     /// <summary>Length of k. Even where a line of pairs runs along k.</summary>
     public int Depth;
 
+    /// <summary>Bytes of a stored number.</summary>
+    public readonly int Size => Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort);
+
+    /// <summary>Distance between stored rows, in bytes.</summary>
+    public readonly nint LineBytes => Stride * Size;
+
     /// <summary>Steps [start, start + count) of an outer index, where lines run along k: the line itself, or what staging has room for.</summary>
     public readonly float* Steps(int outer, int start, int count, float* staging)
     {
@@ -52,12 +58,7 @@ internal unsafe struct GemmOperand
     }
 
     /// <summary>A step of an outer index as it is stored, where lines run along k.</summary>
-    public readonly void* Line(int outer, int start) => Reading switch
-    {
-        GemmReading.Float32 => Line(outer) + start,
-        GemmReading.Widened => (ushort*)Half(outer) + start,
-        _ => (float*)Half(outer) + start,
-    };
+    public readonly void* Line(int outer, int start) => Stored(outer) + ((nint)start * (Reading == GemmReading.Widened ? sizeof(ushort) : sizeof(float)));
 
     /// <summary>Outer indices [first, first + count) of a step, where lines run over k.</summary>
     public readonly float* Across(nint step, int first, int count, float* staging)
@@ -65,22 +66,18 @@ internal unsafe struct GemmOperand
         switch (Reading)
         {
             case GemmReading.Float32:
-                return Line(step) + first;
+                return (float*)Stored(step) + first;
             case GemmReading.Widened:
-                BFloat16Rows.Widen((ushort*)Half(step) + first, staging, count);
+                BFloat16Rows.Widen((ushort*)Stored(step) + first, staging, count);
                 return staging;
             default:
-                BFloat16Rows.Interleave(Half(2 * step, first), Half((2 * step) + 1, first), (uint*)staging, count);
+                BFloat16Rows.Interleave(HalfLine(2 * step, first), HalfLine((2 * step) + 1, first), (uint*)staging, count);
                 return staging;
         }
     }
 
     /// <summary>Outer indices from <paramref name="first"/> on of one k of bfloat16, where lines run over k; null behind the last k.</summary>
-    public readonly ushort* Half(nint k, int first) => k < Depth ? (ushort*)Half(k) + first : null;
+    public readonly ushort* HalfLine(nint k, int first) => k < Depth ? (ushort*)Stored(k) + first : null;
 
-    private readonly float* Line(nint index) => (float*)Data + (Stored(index) * Stride);
-
-    private readonly void* Half(nint index) => (ushort*)Data + (Stored(index) * Stride);
-
-    private readonly nint Stored(nint index) => Lines == null ? index : Lines[index];
+    private readonly byte* Stored(nint index) => (byte*)Data + ((Lines == null ? index : Lines[index]) * LineBytes);
 }

@@ -82,7 +82,7 @@ internal static unsafe class GemmPacking
         int origin = edges[0];
         for (nint k = 0; k < depth; k++)
         {
-            ushort* first = a.Half(2 * (start + k), origin), second = a.Half((2 * (start + k)) + 1, origin);
+            ushort* first = a.HalfLine(2 * (start + k), origin), second = a.HalfLine((2 * (start + k)) + 1, origin);
             if (second == null)
             {
                 new Span<ushort>(zeros, edges[tiles - 1] + 16 - origin).Clear();
@@ -92,7 +92,7 @@ internal static unsafe class GemmPacking
             for (int tile = 0; tile < tiles; tile++)
             {
                 int row = edges[tile] - origin, rows = edges[tile + 1] - edges[tile];
-                Pairs(first + row, second + row).Store((uint*)(destination + (tile * tileStride) + (k * rows)));
+                BFloat16Rows.Pairs(first + row, second + row).Store((uint*)(destination + (tile * tileStride) + (k * rows)));
             }
         }
     }
@@ -151,7 +151,7 @@ internal static unsafe class GemmPacking
     {
         for (nint k = 0; k < depth; k++)
         {
-            ushort* first = b.Half(2 * (start + k), column), second = b.Half((2 * (start + k)) + 1, column);
+            ushort* first = b.HalfLine(2 * (start + k), column), second = b.HalfLine((2 * (start + k)) + 1, column);
             if (second == null)
             {
                 new Span<ushort>(zeros, tiles * 32).Clear();
@@ -160,29 +160,18 @@ internal static unsafe class GemmPacking
 
             float* target = destination + (k * 32);
             nint later = 2 * (start + Math.Min(k + Ahead, depth - 1));
-            ushort* firstLater = b.Half(later, column), secondLater = b.Half(later + 1, column);
+            ushort* firstLater = b.HalfLine(later, column), secondLater = b.HalfLine(later + 1, column);
             for (int tile = 0; tile < tiles; tile++)
             {
                 Sse.Prefetch0(firstLater + (tile * 32));
                 Sse.Prefetch0(secondLater + (tile * 32));
-                Pairs(first, second).Store((uint*)target);
-                Pairs(first + 16, second + 16).Store((uint*)target + 16);
+                BFloat16Rows.Pairs(first, second).Store((uint*)target);
+                BFloat16Rows.Pairs(first + 16, second + 16).Store((uint*)target + 16);
                 first += 32;
                 second += 32;
                 target += tileStride;
             }
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<uint> Pairs(ushort* first, ushort* second)
-    {
-        Vector256<ushort> low = Vector256.Load(first), high = Vector256.Load(second);
-        return Wide(low) | (Wide(high) << 16);
-
-        static Vector512<uint> Wide(Vector256<ushort> numbers) => Avx512F.IsSupported
-            ? Avx512F.ConvertToVector512UInt32(numbers)
-            : Vector512.Create(Vector256.WidenLower(numbers), Vector256.WidenUpper(numbers));
     }
 
     /// <summary>

@@ -12,7 +12,6 @@ internal sealed unsafe partial class GroupedGemm
         int firstRow = Cut(group.Rows, group.RowTiles, rowTile), endRow = Cut(group.Rows, group.RowTiles, rowTile + 1);
         float* a = _workspace.RowBlock(thread), b = _workspace.ColumnBlock(thread);
         Target target = TargetOf(group, firstRow, endRow, firstColumn, endColumn, thread);
-        PrefetchRun none = default;
 
         // One row, packed, is the row itself.
         bool inPlace = endRow - firstRow == 1 && group.A.Reading != GemmReading.Widened && !group.Tiles;
@@ -32,19 +31,9 @@ internal sealed unsafe partial class GroupedGemm
                 {
                     int depth = Math.Min(GemmWorkspace.Depth, end - k);
                     float* rows = inPlace ? group.A.Steps(firstRow, k, depth, null) : a + (i++ * _workspace.RowStride);
-                    bool add = _add || k > 0;
-                    if (ReadsLines(group, column, endRow - firstRow, depth))
-                    {
-                        bool same = k + depth < end;
-                        int following = same ? column : column + 1 < endColumn ? column + 1 : -1;
-                        TileOfLines(group, target, rows, firstRow, endRow, column, k, depth, add, null, following, same ? k + depth : start, thread);
-                    }
-                    else
-                    {
-                        PackColumns(group, column, column + 1, k, depth, b, thread);
-                        Tiles(group, target, rows, firstRow, endRow, column, column + 1, depth, add, b, thread, ref none);
-                    }
-
+                    bool same = k + depth < end;
+                    int following = same ? column : column + 1 < endColumn ? column + 1 : -1;
+                    ColumnTile(group, target, rows, firstRow, endRow, column, k, depth, _add || k > 0, b, false, following, same ? k + depth : start, thread);
                     k += depth;
                 }
                 while (k < end);
@@ -62,39 +51,24 @@ internal sealed unsafe partial class GroupedGemm
         bool machine = _lines && depth % LineKernel.Side == 0;
         bool portable = !_lines && FewRowsKernel.IsSupported && rows <= FewRowsKernel.MaxRows && depth % FewRowsKernel.Side == 0 && !group.Pairs;
         return (machine || portable) && depth > 0 && !group.B.DepthMajor && group.B.Lines == null && !group.Tiles &&
-            (tile + 1) * (_half == 0 ? KernelTable.TileColumns : KernelTable.Lanes) <= _columns;
+            (tile + 1) * TileWidth <= _columns;
     }
 
     // Where the two vectors of columns of a tile are.
-    private (int Left, int Right) Columns(int tile)
-    {
-        int lanes = KernelTable.Lanes;
-        return _half == 0 ? (2 * tile * lanes, ((2 * tile) + 1) * lanes) : (tile * lanes, (tile * lanes) + _half);
-    }
+    private (int Left, int Right) Columns(int tile) => (tile * TileWidth, (tile * TileWidth) + (_half == 0 ? KernelTable.Lanes : _half));
 
     // Packs a block of columns while the first tile of rows is multiplied by them.
     private void FirstTile(
         in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int start, int depth, bool add, float* b, int thread)
     {
-        PrefetchRun none = default;
-        for (int tile = firstColumn; tile < endColumn; tile++)
+        for (int tile = firstColumn; tile < endColumn; tile++, b += _workspace.ColumnStride)
         {
-            if (ReadsLines(group, tile, endRow - firstRow, depth))
-            {
-                TileOfLines(group, target, a, firstRow, endRow, tile, start, depth, add, b, tile + 1 < endColumn ? tile + 1 : -1, start, thread);
-            }
-            else
-            {
-                PackColumns(group, tile, tile + 1, start, depth, b, thread);
-                Tiles(group, target, a, firstRow, endRow, tile, tile + 1, depth, add, b, thread, ref none);
-            }
-
-            b += _workspace.ColumnStride;
+            ColumnTile(group, target, a, firstRow, endRow, tile, start, depth, add, b, true, tile + 1 < endColumn ? tile + 1 : -1, start, thread);
         }
     }
 
-    // A tile from the lines of its columns; they are packed as well where there is room to. The tile that comes next is asked for, or none (-1).
-    private void TileOfLines(
+    // A tile from the lines of its columns, which are packed into b as well when asked to, and first where they have to be. The tile that comes next is asked for, or none (-1).
+    private void ColumnTile(
         in GemmGroup group,
         in Target target,
         float* a,
@@ -104,19 +78,29 @@ internal sealed unsafe partial class GroupedGemm
         int start,
         int depth,
         bool add,
-        float* packed,
+        float* b,
+        bool packs,
         int following,
         int followingStart,
         int thread)
     {
+        int rows = endRow - firstRow;
+        if (!ReadsLines(group, tile, rows, depth))
+        {
+            PrefetchRun none = default;
+            PackColumns(group, tile, tile + 1, start, depth, b, thread);
+            Tiles(group, target, a, firstRow, endRow, tile, tile + 1, depth, add, b, thread, ref none);
+            return;
+        }
+
         (int left, int right) = Columns(tile);
         (int nextLeft, int nextRight) = Columns(Math.Max(0, following));
         void* next = following < 0 ? null : group.B.Line(nextLeft, followingStart), nextOther = following < 0 ? null : group.B.Line(nextRight, followingStart);
         float* c = target.C + (firstRow * target.Stride) + left;
         bool widened = group.B.Reading == GemmReading.Widened;
-        nint stride = group.B.Stride * (group.B.Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort));
-        int rows = endRow - firstRow;
-        if (!_lines || (widened && packed == null && rows <= FewRowsKernel.MaxRows))
+        nint stride = group.B.LineBytes;
+        float* packed = packs ? b : null;
+        if (!_lines || (widened && !packs && rows <= FewRowsKernel.MaxRows))
         {
             FewRows(widened, rows, depth, a, group.B.Line(left, start), stride, c, target.Stride, add, group.B.Line(right, start));
             FewRows(widened, rows, depth, a, group.B.Line(right, start), stride, c + target.Half, target.Stride, add, next);

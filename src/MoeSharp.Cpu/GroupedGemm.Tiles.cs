@@ -21,10 +21,9 @@ internal sealed unsafe partial class GroupedGemm
 
         for (; tile < endColumn; tile++)
         {
-            int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
-            int right = _half == 0 ? left + lanes : left;
+            (int left, int right) = Columns(tile);
             GemmPacking.ColumnHalf(group.B, left, Math.Min(lanes, _columns - left), start, depth, destination, staging);
-            GemmPacking.ColumnHalf(group.B, right + _half, Math.Min(lanes, _columns - right), start, depth, destination + lanes, staging);
+            GemmPacking.ColumnHalf(group.B, right, Math.Min(lanes, _columns + _half - right), start, depth, destination + lanes, staging);
             destination += _workspace.ColumnStride;
         }
 
@@ -70,18 +69,18 @@ internal sealed unsafe partial class GroupedGemm
     /// <summary>Where tiles of a block are summed: in C, or beside it when C is not float32; then what is added to comes along.</summary>
     private Target TargetOf(in GemmGroup group, int firstRow, int endRow, int firstColumn, int endColumn, int thread)
     {
-        int lanes = KernelTable.Lanes, perTile = _half == 0 ? KernelTable.TileColumns : lanes;
+        int lanes = KernelTable.Lanes;
         if (!_half16)
         {
             return new Target { C = (float*)group.C, Stride = _stride, Half = _half == 0 ? lanes : _half, UpOffset = _half };
         }
 
-        int width = (endColumn - firstColumn) * perTile;
+        int width = (endColumn - firstColumn) * TileWidth;
         nint stride = _half == 0 ? width : 2 * width;
         float* sums = _workspace.Accumulators(thread);
         if (_add)
         {
-            int first = firstColumn * perTile, count = Math.Min(endColumn * perTile, _columns) - first;
+            int first = firstColumn * TileWidth, count = Math.Min(endColumn * TileWidth, _columns) - first;
             for (int row = firstRow; row < endRow; row++)
             {
                 BFloat16Rows.Widen((ushort*)group.C + (row * _stride) + first, sums + ((row - firstRow) * stride), count);
@@ -90,24 +89,23 @@ internal sealed unsafe partial class GroupedGemm
 
         return new Target
         {
-            C = sums - (firstRow * stride) - (firstColumn * perTile), Stride = stride, Half = _half == 0 ? lanes : width, UpOffset = _half == 0 ? 0 : width,
+            C = sums - (firstRow * stride) - (firstColumn * TileWidth), Stride = stride, Half = _half == 0 ? lanes : width, UpOffset = _half == 0 ? 0 : width,
         };
     }
 
     private void Tiles(
         in GemmGroup group, in Target target, float* a, int firstRow, int endRow, int firstColumn, int endColumn, int depth, bool add, float* b, int thread, ref PrefetchRun next)
     {
-        int lanes = KernelTable.Lanes, rows = endRow - firstRow;
-        nint ahead = _half == 0 ? 2 * lanes : lanes;
+        int rows = endRow - firstRow;
         float* row = target.C + (firstRow * target.Stride);
         for (int tile = firstColumn; tile < endColumn; tile++)
         {
-            int left = _half == 0 ? tile * 2 * lanes : tile * lanes;
+            int left = tile * TileWidth;
             byte* request = next.Take(b, out nint step);
-            if (_half16 || left + ahead <= _columns)
+            if (_half16 || left + TileWidth <= _columns)
             {
                 // Sums beside C have room for whole tiles.
-                Multiply(group, thread, rows, depth, a, b, row + left, target.Stride, target.Half, ahead, add, request, step);
+                Multiply(group, thread, rows, depth, a, b, row + left, target.Stride, target.Half, TileWidth, add, request, step);
             }
             else
             {
@@ -166,9 +164,8 @@ internal sealed unsafe partial class GroupedGemm
 
     private void Finish(in GemmGroup group, in Target target, int firstRow, int endRow, int firstColumn, int endColumn, int thread)
     {
-        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
-        int first = firstColumn * perTile;
-        int end = Math.Min(endColumn * perTile, _columns);
+        int first = firstColumn * TileWidth;
+        int end = Math.Min(endColumn * TileWidth, _columns);
         for (int row = firstRow; row < endRow; row++)
         {
             nint epilogueRow = (nint)group.FirstRow + row;

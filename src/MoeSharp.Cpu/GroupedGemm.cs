@@ -139,6 +139,9 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
     /// <summary>Frees the packing buffers.</summary>
     public void Dispose() => _workspace.Dispose();
 
+    /// <summary>Columns of a tile; of two halves, those of one.</summary>
+    private int TileWidth => _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
+
     private static int Cut(int count, int parts, int part) => (int)((long)count * part / parts);
 
     // A row weight of an expert without columns has the gradient 0.
@@ -153,9 +156,8 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
     /// <summary>Chooses block sizes, numbers the units and returns how many there are.</summary>
     private int Partition(out long work)
     {
-        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes;
         int mostColumnTiles = GemmWorkspace.Columns / KernelTable.TileColumns;
-        _columnTiles = (_columns + perTile - 1) / perTile;
+        _columnTiles = (_columns + TileWidth - 1) / TileWidth;
         int rowTiles = 1, height = 1;
         work = 0;
         for (int i = 0; i < _count; i++)
@@ -309,10 +311,9 @@ internal sealed unsafe partial class GroupedGemm : IDisposable
             return default;
         }
 
-        int perTile = _half == 0 ? KernelTable.TileColumns : KernelTable.Lanes, each = group.Pairs ? 2 : 1;
-        int size = group.B.Reading == GemmReading.Float32 ? sizeof(float) : sizeof(ushort);
-        nint first = (nint)firstTile * perTile, columns = Math.Min((nint)endTile * perTile, _columns) - first;
-        nint k = (nint)start * each, steps = Math.Min(GemmWorkspace.Depth * each, group.B.Depth - k), stride = group.B.Stride * size;
+        int each = group.Pairs ? 2 : 1;
+        nint first = (nint)firstTile * TileWidth, columns = Math.Min((nint)endTile * TileWidth, _columns) - first;
+        nint k = (nint)start * each, steps = Math.Min(GemmWorkspace.Depth * each, group.B.Depth - k), stride = group.B.LineBytes, size = group.B.Size;
         var data = (byte*)group.B.Data;
         return group.B.DepthMajor
             ? new PrefetchRun(data + (k * stride) + (first * size), columns * size, stride, steps, _half * size, depth)

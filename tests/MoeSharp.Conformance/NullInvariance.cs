@@ -23,11 +23,11 @@ public abstract class NullInvariance(Backend subject)
         ExpertLayer with = ExpertLayer.Run(subject, new() { Experts = Experts, TopK = 4, Nulls = [new(NullKind.Zero, 3)] }, ids, weights, inputs);
         ExpertLayer without = ExpertLayer.Run(subject, new() { Experts = Experts, TopK = 2 }, two.Ids, two.Weights, inputs);
 
-        SameBits(without.Output, with.Output);
-        SameBits(without.DX, with.DX);
-        SameBits(without.DW1, with.DW1);
-        SameBits(without.DW2, with.DW2);
-        SameBits(without.DWeights, [.. Enumerable.Range(0, ids.Length).Where(slot => ids[slot] >= 0).Select(slot => with.DWeights[slot])]);
+        Bits.Same(without.Output, with.Output);
+        Bits.Same(without.DX, with.DX);
+        Bits.Same(without.DW1, with.DW1);
+        Bits.Same(without.DW2, with.DW2);
+        Bits.Same(without.DWeights, [.. Enumerable.Range(0, ids.Length).Where(slot => ids[slot] >= 0).Select(slot => with.DWeights[slot])]);
         Assert.All(Enumerable.Range(0, ids.Length).Where(slot => ids[slot] < 0), slot => Assert.Equal(0, with.DWeights[slot]));
     }
 
@@ -78,9 +78,6 @@ public abstract class NullInvariance(Backend subject)
     private static ExpertLayer.Inputs Inputs(int tokens) => new(
         tokens, Hidden, Width, Draw.Normals("x", tokens * Hidden), Draw.Normals("w1", Experts * 2 * Width * Hidden, 0.2),
         Draw.Normals("w2", Experts * Hidden * Width, 0.2), Draw.Normals("dOut", tokens * Hidden));
-
-    private static void SameBits(double[] expected, double[] actual) =>
-        Assert.Equal(expected.Select(BitConverter.DoubleToInt64Bits), actual.Select(BitConverter.DoubleToInt64Bits));
 }
 
 /// <summary>Null invariance of the oracle.</summary>

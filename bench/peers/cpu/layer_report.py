@@ -19,7 +19,8 @@ def figures(case: dict, result: dict) -> dict:
 
     # Medians first: one rate that a neighbour disturbed would make nonsense of a ratio to one sample.
     seen = {of: statistics.median(r[of] for r in rates) for of in ("dot", "bandwidth")}
-    seen["fma"] = statistics.median(rate for rates_of in result["fma"].values() for rate in rates_of)
+    fma = [rate for rates_of in result["fma"].values() for rate in rates_of]
+    seen["fma"] = statistics.median(fma)
 
     def share(amount: float, of: str) -> float:
         return amount / statistics.median(mine) / 1e9 / max(seen[of], 1e-9)
@@ -28,7 +29,7 @@ def figures(case: dict, result: dict) -> dict:
     row.update(
         rows=result["rows"], isa=result["isa"], seconds=statistics.median(mine), of_rate=share(flops, rate), of_bandwidth=share(weights if case["decode"] else moved, "bandwidth"))
     # Useful work per second; for decoding, bytes of the weights that must be read.
-    row["fma"] = [rate for rates_of in result["fma"].values() for rate in rates_of]
+    row["fma"] = fma
     row["unit"], amount = ("GB/s", weights) if case["decode"] else ("GFLOP/s", flops)
     row["speed"] = {name: amount / statistics.median(times) / 1e9 for name, times in samples.items()}
     row["once"] = {name: amount / seconds / 1e9 for name, seconds in result["once"].items() if name not in samples}

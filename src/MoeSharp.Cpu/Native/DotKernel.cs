@@ -19,7 +19,7 @@ internal static unsafe class DotKernel
     /// <summary>How many steps ahead of the columns to prefetch; of 0, 8, 16 and 32 (bench/MoeSharp.Bench, GemmBench) as good as any.</summary>
     private const int PrefetchSteps = 16;
 
-    private static readonly nint[] s_entries = HasInstruction() ? Assemble() : [];
+    private static readonly nint[] s_entries = HasInstruction() ? ExecutablePage.Create([null, .. Enumerable.Range(1, MicroKernel.MaxRows).Select(Code)]) : [];
 
     /// <summary>Whether the processor has the instruction and the system lets this process have code of its own.</summary>
     public static bool IsSupported => s_entries.Length > 0;
@@ -159,21 +159,6 @@ internal static unsafe class DotKernel
     // AVX512_BF16 is bit 5 of EAX of leaf 7, subleaf 1; the runtime has checked that the system saves the 512-bit registers.
     private static bool HasInstruction() =>
         X86Base.IsSupported && Vector512.IsHardwareAccelerated && Avx512F.IsSupported && X86Base.CpuId(7, 0).Eax >= 1 && (X86Base.CpuId(7, 1).Eax & 32) != 0;
-
-    private static nint[] Assemble()
-    {
-        var entries = new nint[MicroKernel.MaxRows + 1];
-        var all = new List<byte>();
-        for (int rows = 1; rows < entries.Length; rows++)
-        {
-            all.AddRange(Enumerable.Repeat((byte)0xCC, -all.Count & 63));
-            entries[rows] = all.Count;
-            all.AddRange(Code(rows));
-        }
-
-        nint memory = ExecutablePage.Create([.. all]);
-        return memory == 0 ? [] : [.. entries.Select(entry => entry + memory)];
-    }
 
     [StructLayout(LayoutKind.Sequential)]
     private struct Call

@@ -38,6 +38,22 @@ internal static unsafe partial class ExecutablePage
         return memory;
     }
 
+    /// <summary>The same for several routines, each at the start of a cache line: where each lies, at the indices where there is one; none at all when the system refuses.</summary>
+    public static nint[] Create(IReadOnlyList<byte[]?> routines)
+    {
+        var entries = new nint[routines.Count];
+        var all = new List<byte>();
+        for (int i = 0; i < entries.Length; i++)
+        {
+            all.AddRange(Enumerable.Repeat((byte)0xCC, -all.Count & 63));
+            entries[i] = all.Count;
+            all.AddRange(routines[i] ?? []);
+        }
+
+        nint memory = Create(CollectionsMarshal.AsSpan(all));
+        return memory == 0 ? [] : [.. entries.Select((entry, i) => routines[i] is null ? 0 : memory + entry)];
+    }
+
     [LibraryImport("libc", EntryPoint = "mmap")]
     private static partial nint Map(nint address, nuint length, int protection, int flags, int file, nint offset);
 

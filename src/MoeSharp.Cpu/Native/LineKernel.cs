@@ -6,18 +6,18 @@ namespace MoeSharp.Cpu;
 
 /// <summary>A tile of up to 14 rows and 16 columns that reads the columns as they are stored, along k, and transposes them in registers.</summary>
 /// <remarks>
-/// <para>The problem: weights lie along k, vectors of the kernels run across columns. Packing them first costs as much as multiplying fourteen rows, and
+/// <para>The problem: weights lie along k, vectors of the kernels run across columns. Packing them first is work that only many rows make up for, and
 /// with one row (decoding) it halves what memory could deliver. Dot products along k would need no packing, but they sum in another order.</para>
 /// <para>The choice: sixteen lines of sixteen numbers are loaded, transposed by 64 shuffles, which other units of the processor carry out than
 /// multiply-adds, and multiplied at once. The chain of sums ascends in k as everywhere, so the bits are those of <see cref="MicroKernel"/> and
 /// <see cref="DotKernel"/>. What was transposed can be stored as a packed tile on the way, for the rows that follow. The lines that come next
 /// are asked for in the order in which they lie in memory: one line's <see cref="GemmWorkspace.Depth"/> steps with every sixteen steps.</para>
 /// <para>Why machine code: sixteen transposed vectors and fourteen sums leave two registers, and there is no intrinsic for pairs of bfloat16; one text
-/// serves both types. Against packing, in turns, in bench/peers/cpu on an AMD EPYC with AVX-512: layers of one token 1.4 to 2.1 times as fast, of
-/// 30 to 60 rows per expert forward 1.15 to 1.25 times, of 128 and 256 rows 1.05 to 1.1 times. Requests into the second-level cache
+/// serves both types. Against packing, in turns, on the layers of bench/peers/cpu and an AMD EPYC with AVX-512: one token 1.3 to 2.1 times as fast, about 30
+/// rows per expert forward (A and B at rho = 0.25) 1.16 to 1.25 times, 128 rows 1.05 to 1.07 times. Requests into the second-level cache
 /// as well, as the other kernels make them, and the last half of the shuffles between the multiply-adds brought nothing.</para>
 /// <para>A few rows of pairs are multiplied by both vectors of columns at a time, because their sums wait for each other: one token of layers that lie in
-/// caches 1.3 to 1.5 times as fast, from memory 0.9 to 1.05 times. Float32 sums wait less, and lost.</para>
+/// caches 1.3 to 1.5 times as fast, from memory 0.9 to 1.05 times on two threads and 0.8 to 0.95 on one. Float32 sums wait less: there it was not tried.</para>
 /// </remarks>
 internal static unsafe class LineKernel
 {
@@ -85,22 +85,18 @@ internal static unsafe class LineKernel
             call.Lines = (byte*)right;
             call.C = c + half;
             call.Packed = packed == null ? null : packed + Side;
-            call.Request(following, null);
         }
         else if (first < depth)
         {
+            // The code leaves the lines where the second piece of them begins.
             call.Request((float*)left + first, (float*)right + first);
             code(&call);
             call.Blocks = (depth - first) / Side;
             call.A = a + (first * rows);
             call.Add = 1;
-            call.Request(following, followingRight);
-        }
-        else
-        {
-            call.Request(following, followingRight);
         }
 
+        call.Request(following, followingRight);
         code(&call);
     }
 
@@ -236,23 +232,17 @@ internal static unsafe class LineKernel
 
     private static nint[] Assemble()
     {
-        var entries = new nint[4 * (MicroKernel.MaxRows + 1)];
-        var all = new List<byte>();
-        foreach (bool pairs in DotKernel.IsSupported ? [false, true] : new[] { false })
+        var routines = new byte[]?[Index(true, MicroKernel.MaxRows, true) + 1];
+        foreach (bool pairs in DotKernel.IsSupported ? [false, true] : (bool[])[false])
         {
-            foreach (bool packs in new[] { false, true })
+            for (int rows = 1; rows <= MicroKernel.MaxRows; rows++)
             {
-                for (int rows = 1; rows <= MicroKernel.MaxRows; rows++)
-                {
-                    all.AddRange(Enumerable.Repeat((byte)0xCC, -all.Count & 63));
-                    entries[Index(pairs, rows, packs)] = all.Count;
-                    all.AddRange(Code(pairs, rows, packs));
-                }
+                routines[Index(pairs, rows, false)] = Code(pairs, rows, false);
+                routines[Index(pairs, rows, true)] = Code(pairs, rows, true);
             }
         }
 
-        nint memory = ExecutablePage.Create([.. all]);
-        return memory == 0 ? [] : [.. entries.Select(entry => entry + memory)];
+        return ExecutablePage.Create(routines);
     }
 
     [StructLayout(LayoutKind.Sequential)]

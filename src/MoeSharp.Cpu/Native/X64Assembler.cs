@@ -37,7 +37,7 @@ internal enum Register
     R11 = 11,
 }
 
-/// <summary>Writes the few x86-64 instructions that the kernels for bfloat16 are made of.</summary>
+/// <summary>Writes the few x86-64 instructions that the kernels in machine code are made of.</summary>
 /// <remarks>
 /// The problem: the dot-product and tile instructions for bfloat16 have no intrinsics in this runtime. The choice: an assembler of just the
 /// instructions used, each one line with the encoding that the processor manuals print, always with 32-bit displacements, so there is one

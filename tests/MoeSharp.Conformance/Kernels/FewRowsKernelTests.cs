@@ -55,9 +55,6 @@ public sealed unsafe class FewRowsKernelTests
             }
         }
 
-        for (int i = 0; i < sums.Length; i++)
-        {
-            Assert.True(BitConverter.SingleToInt32Bits(expected[i]) == BitConverter.SingleToInt32Bits(sums[i]), $"{name}: number {i} is {sums[i]:R} instead of {expected[i]:R}");
-        }
+        Bits.Same(name, expected, sums);
     }
 }

@@ -122,8 +122,8 @@ public sealed unsafe class LineKernelTests
             expected[At(i)] = together[i];
         }
 
-        Same(name, expected, sums);
-        Same($"{name}: columns", packs ? store : Poisoned(depth * Columns), packed);
+        Bits.Same(name, expected, sums);
+        Bits.Same($"{name}: columns", packs ? store : Poisoned(depth * Columns), packed);
 
         int At(int i) => (i / Columns * stride) + (i % Columns / Side * half) + (i % Side);
 
@@ -138,13 +138,5 @@ public sealed unsafe class LineKernelTests
         var values = new float[count + Columns];
         Array.Fill(values, float.NaN);
         return values;
-    }
-
-    private static void Same(string name, float[] expected, float[] actual)
-    {
-        for (int i = 0; i < Math.Min(expected.Length, actual.Length); i++)
-        {
-            Assert.True(BitConverter.SingleToInt32Bits(expected[i]) == BitConverter.SingleToInt32Bits(actual[i]), $"{name}: number {i} is {actual[i]:R} instead of {expected[i]:R}");
-        }
     }
 }

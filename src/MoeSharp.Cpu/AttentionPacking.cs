@@ -67,6 +67,7 @@ internal static unsafe class AttentionPacking
                         lines[i] = source + ((first + i) * stride);
                     }
 
+                    GemmTranspose.Prefetch(lines, rows, columns + GemmTranspose.PrefetchDistance);
                     GemmTranspose.Square(lines, rows, columns, destination + ((nint)columns * KeyTile) + first, KeyTile);
                 }
             }

@@ -24,15 +24,24 @@ internal static unsafe class GemmPacking
     private const int Ahead = 2;
 
     /// <summary>destination[k * rows + i] = A[first + i, start + k]: one tile of up to 14 rows.</summary>
-    public static void RowTile(in GemmOperand a, int first, int rows, int start, int depth, float* destination, float* staging)
+    /// <param name="a">The matrix, whose lines run along k.</param>
+    /// <param name="first">First row.</param>
+    /// <param name="rows">Number of rows.</param>
+    /// <param name="following">Rows of the tile that is packed next, which are asked for on the way; 0 without one.</param>
+    /// <param name="start">First step in k.</param>
+    /// <param name="depth">Number of steps.</param>
+    /// <param name="destination">The packed tile.</param>
+    /// <param name="staging">Work memory of <see cref="GemmWorkspace.Staging"/>.</param>
+    public static void RowTile(in GemmOperand a, int first, int rows, int following, int start, int depth, float* destination, float* staging)
     {
-        float** lines = stackalloc float*[MicroKernel.MaxRows];
+        float** lines = stackalloc float*[2 * MicroKernel.MaxRows], later = lines + MicroKernel.MaxRows;
         for (int i = 0; i < rows; i++)
         {
             lines[i] = a.Steps(first + i, start, depth, staging + (i * GemmWorkspace.Depth));
+            later[i] = i < following ? (float*)a.Line(first + rows + i, start) : lines[i];
         }
 
-        Transpose(lines, rows, rows, depth, destination, rows);
+        Transpose(lines, later, rows, rows, depth, destination, rows);
     }
 
     /// <summary>The same for several tiles of a matrix whose lines run over k: each line is read once for all of them.</summary>
@@ -196,12 +205,13 @@ internal static unsafe class GemmPacking
                 lines[i] = b.Steps(column + i, start, depth, staging + (i * GemmWorkspace.Depth));
             }
 
-            Transpose(lines, columns, lanes, depth, destination, 2 * lanes);
+            Transpose(lines, lines, columns, lanes, depth, destination, 2 * lanes);
         }
     }
 
+    // Where the lines end, those that come later are asked for: at 14 rows of 256 steps each, half of all lines would otherwise be waited for.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Transpose(float** lines, int count, int width, int depth, float* destination, nint stride)
+    private static void Transpose(float** lines, float** later, int count, int width, int depth, float* destination, nint stride)
     {
         int side = GemmTranspose.Side;
         nint k = 0;
@@ -210,8 +220,10 @@ internal static unsafe class GemmPacking
             for (; k + side <= depth; k += side)
             {
                 // Later squares first: what they store past the width, the first one overwrites.
+                nint ahead = k + GemmTranspose.PrefetchDistance;
                 for (int first = (count - 1) / side * side; first >= 0; first -= side)
                 {
+                    GemmTranspose.Prefetch((ahead < depth ? lines : later) + first, count - first, ahead < depth ? ahead : ahead - depth);
                     GemmTranspose.Square(lines + first, count - first, k, destination + (k * stride) + first, stride);
                 }
             }

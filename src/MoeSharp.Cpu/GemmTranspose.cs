@@ -15,7 +15,7 @@ internal static unsafe class GemmTranspose
     /// How far ahead along a line to prefetch, in numbers: of 64, 128 and 256 the fastest at one token of <c>moe profile --shape olmoe-1b-7b</c>,
     /// where weights come from memory.
     /// </summary>
-    private const int PrefetchDistance = 128;
+    public const int PrefetchDistance = 128;
 
     /// <summary>Side of the square that <see cref="Square"/> handles here: no wider than a vector of the kernels, whose neighbour it would overwrite.</summary>
     /// <remarks>0 where there is none. A processor with AVX but not AVX2 computes with 128 bits and packs element by element.</remarks>
@@ -26,19 +26,20 @@ internal static unsafe class GemmTranspose
         _ => 0,
     };
 
+    /// <summary>Asks for a number of each line of a square that comes later: sixteen streams are more than the hardware follows.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch(float** lines, int rows, nint offset)
+    {
+        for (int i = 0; Sse.IsSupported && i < Math.Min(rows, Side); i++)
+        {
+            Sse.Prefetch0(lines[i] + offset);
+        }
+    }
+
     /// <summary>destination[k * stride + i] = lines[i][offset + k] for i and k below <see cref="Side"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Square(float** lines, int rows, nint offset, float* destination, nint stride)
     {
-        if (Sse.IsSupported)
-        {
-            // Sixteen streams are more than the hardware follows.
-            for (int i = 0; i < Math.Min(rows, Side); i++)
-            {
-                Sse.Prefetch0(lines[i] + offset + PrefetchDistance);
-            }
-        }
-
         if (Side == 16)
         {
             Square16(lines, rows, offset, destination, stride);

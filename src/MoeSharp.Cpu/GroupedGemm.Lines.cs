@@ -21,7 +21,7 @@ internal sealed unsafe partial class GroupedGemm
             int end = Math.Min(start + (GemmWorkspace.RowTiles * GemmWorkspace.Depth), group.Steps);
             for (int k = start, i = 0; k < end && !inPlace; k += GemmWorkspace.Depth, i++)
             {
-                PackRow(group, firstRow, endRow, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride), thread);
+                PackRow(group, firstRow, endRow, 0, k, Math.Min(GemmWorkspace.Depth, end - k), a + (i * _workspace.RowStride), thread);
             }
 
             for (int column = firstColumn; column < endColumn; column++)

@@ -33,7 +33,7 @@ internal sealed unsafe partial class GroupedGemm
         }
     }
 
-    private void PackRow(in GemmGroup group, int firstRow, int endRow, int start, int depth, float* destination, int thread)
+    private void PackRow(in GemmGroup group, int firstRow, int endRow, int following, int start, int depth, float* destination, int thread)
     {
         if (group.Tiles)
         {
@@ -41,7 +41,7 @@ internal sealed unsafe partial class GroupedGemm
         }
         else
         {
-            GemmPacking.RowTile(group.A, firstRow, endRow - firstRow, start, depth, destination, _workspace.Staging(thread));
+            GemmPacking.RowTile(group.A, firstRow, endRow - firstRow, following, start, depth, destination, _workspace.Staging(thread));
         }
     }
 
@@ -62,7 +62,8 @@ internal sealed unsafe partial class GroupedGemm
 
         for (int i = 0; i < tiles; i++)
         {
-            PackRow(group, edges[i], edges[i + 1], start, depth, destination + (i * _workspace.RowStride), thread);
+            int following = i + 1 < tiles ? edges[i + 2] - edges[i + 1] : 0;
+            PackRow(group, edges[i], edges[i + 1], following, start, depth, destination + (i * _workspace.RowStride), thread);
         }
     }
 

@@ -63,6 +63,7 @@ internal static unsafe class TilePacking
                 float* target = destination + (tile * tileStride) + (k * TileKernel.MaxRows);
                 for (int row = edges[tile]; row < edges[tile + 1]; row += Side)
                 {
+                    GemmTranspose.Prefetch(lines, steps, row - origin + GemmTranspose.PrefetchDistance);
                     GemmTranspose.Square(lines, steps, row - origin, target + ((row - edges[tile]) * Side), Side);
                 }
             }

@@ -38,6 +38,8 @@ CLOSE = 1.15
 ASSUMED = {"fp32": {"moesharp": 70, "torch": 35, "ggml": 30}, "bf16": {"moesharp": 130, "torch": 60, "ggml": 40}}
 ASSUMED_BANDWIDTH = 10
 LEAST_SAMPLE = 0.05
+# Seconds that a side computes unmeasured before a sample: a process that was stopped finds its threads together on one processor for a while.
+WARM = 0.04
 
 
 class Worker:
@@ -158,22 +160,25 @@ def measure(case: dict, workers: dict[str, Worker], fast: list[str] | None, opti
         result["once"].update(first)
         turns += [(worker, variant, seconds) for variant, seconds in first.items() if fast or seconds <= CLOSE * min(first.values())]
 
-    def run(worker: Worker, variant: str, repeats: int) -> float:
+    def run(worker: Worker, variant: str, repeats: int, warm: int = 0) -> float:
+        if warm:
+            worker.ask(cmd="run", variant=variant, backward=backward, repeats=warm)
         return worker.ask(cmd="run", variant=variant, backward=backward, repeats=repeats)["seconds"]
 
     plan = []
     for worker, variant, seconds in turns:
-        # A short sample is drowned by the clock and by waking threads, so it repeats the call.
+        # A short sample is drowned by the clock and by waking threads, so it repeats the call. A long one warms itself up.
         if seconds < 1:
             seconds = min(seconds, run(worker, variant, max(1, min(20, int(0.02 / max(1e-6, seconds))))))
-        plan.append((worker, variant, max(1, min(500, int(LEAST_SAMPLE / max(1e-6, seconds))))))
+        repeats = {time: max(1, min(500, int(time / max(1e-6, seconds)))) for time in (LEAST_SAMPLE, WARM)}
+        plan.append((worker, variant, repeats[LEAST_SAMPLE], repeats[WARM] if seconds < 10 * WARM else 0))
     for _ in range(options.rounds):
-        for index, (worker, variant, repeats) in enumerate(plan):
+        for index, (worker, variant, repeats, warm) in enumerate(plan):
             rates = ours.ask(cmd="rates", threads=threads, all=index == 0)
             if index == 0:
                 result["rates"].append(rates)
             result["fma"].setdefault(variant, []).append(rates["fma"])
-            result["samples"].setdefault(variant, []).append(run(worker, variant, repeats))
+            result["samples"].setdefault(variant, []).append(run(worker, variant, repeats, warm))
     return result
 
 

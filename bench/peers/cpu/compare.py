@@ -2,8 +2,8 @@
 """MoeSharp beside PyTorch and ggml on the same MoE layers, in one run: medians, ratios, share of the machine's own rates; one table and one picture.
 
 The problem: on a shared machine two measurements a minute apart may differ by half. The difficulty: no side can be trusted to run alone, a wrong
-result is fast, and one call of the largest layer takes seconds. The choices: one worker process per side, asked in turn and stopped while
-another one runs; seven rounds or more per case, the machine's rates measured beside every sample; ratios are medians over rounds; before anything is
+result is fast, and one call of the largest layer takes seconds. The choices: one worker process per side, asked in turn, stopped while
+another one runs and warmed up before it is timed; seven rounds or more per case, the machine's rates measured beside every sample; ratios are medians over rounds; before anything is
 timed all sides must agree on outputs and gradients. Every way of writing the layer in PyTorch is tried once on the most threads at rho = 1; the fastest
 ones take part in the rounds there and in all cases of that layer, type and direction. Large cases below rho = 1 leave the peers out (--case-seconds). Finished cases are kept in a file of raw samples with the build they
 belong to and are not measured again, so a run that was stopped goes on.

@@ -15,9 +15,11 @@ namespace MoeSharp.Cpu;
 /// <para>Why machine code: sixteen transposed vectors and fourteen sums leave two registers, and there is no intrinsic for pairs of bfloat16; one text
 /// serves both types. Against packing, in turns, on the layers of bench/peers/cpu and an AMD EPYC with AVX-512: one token 1.3 to 2.1 times as fast, about 30
 /// rows per expert forward (A and B at rho = 0.25) 1.16 to 1.25 times, 128 rows 1.05 to 1.07 times. Requests into the second-level cache
-/// as well, as the other kernels make them, and the last half of the shuffles between the multiply-adds brought nothing.</para>
+/// as well, as the other kernels make them, the last half of the shuffles between the multiply-adds, and reading and transposing the next eight steps while
+/// eight are multiplied brought nothing; asking for whole lines, which is one run of memory, was a loss.</para>
 /// <para>A few rows of pairs are multiplied by both vectors of columns at a time, because their sums wait for each other: one token of layers that lie in
-/// caches 1.3 to 1.5 times as fast, from memory 0.9 to 1.05 times on two threads and 0.8 to 0.95 on one. Float32 sums wait less: there it was not tried.</para>
+/// caches 1.3 to 1.5 times as fast, from memory 0.9 to 1.05 times on two threads and 0.8 to 0.95 on one. With float32, 1.08 times from caches and 0.87 to 0.99
+/// times from memory were measured, so there it is not done.</para>
 /// </remarks>
 internal static unsafe class LineKernel
 {

@@ -170,8 +170,8 @@ def measure(case: dict, workers: dict[str, Worker], fast: list[str] | None, opti
         # A short sample is drowned by the clock and by waking threads, so it repeats the call. A long one warms itself up.
         if seconds < 1:
             seconds = min(seconds, run(worker, variant, max(1, min(20, int(0.02 / max(1e-6, seconds))))))
-        repeats = {time: max(1, min(500, int(time / max(1e-6, seconds)))) for time in (LEAST_SAMPLE, WARM)}
-        plan.append((worker, variant, repeats[LEAST_SAMPLE], repeats[WARM] if seconds < 10 * WARM else 0))
+        repeats, warm = (max(1, min(500, int(long / max(1e-6, seconds)))) for long in (LEAST_SAMPLE, WARM))
+        plan.append((worker, variant, repeats, warm if seconds < 10 * WARM else 0))
     for _ in range(options.rounds):
         for index, (worker, variant, repeats, warm) in enumerate(plan):
             rates = ours.ask(cmd="rates", threads=threads, all=index == 0)

@@ -125,7 +125,6 @@ internal sealed class PeerWorker : IDisposable
             _rates[threads] = rates = new CpuRates(threads, MemoryBytes);
         }
 
-        rates.Warm();
         return new { fma = rates.MultiplyAdds(), dot = all ? rates.Pairs() : 0, bandwidth = all ? rates.Bandwidth() : 0 };
     }
 

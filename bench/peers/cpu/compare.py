@@ -11,6 +11,7 @@ belong to and are not measured again, so a run that was stopped goes on.
 
 import argparse
 import json
+import math
 import os
 import signal
 import statistics
@@ -123,7 +124,7 @@ def estimate(case: dict, sides: list[str], options: argparse.Namespace) -> float
     for side in sides:
         call = guess(case, side)
         if side == "moesharp" or takes_part(case, side, options):
-            total += options.rounds * (max(call, LEAST_SAMPLE) + 0.01) + call * (4 if side == "torch" and first else 1)
+            total += options.rounds * (max(call, LEAST_SAMPLE) + 2 * WARM) + call * (4 if side == "torch" and first else 1)
     return total
 
 
@@ -170,8 +171,8 @@ def measure(case: dict, workers: dict[str, Worker], fast: list[str] | None, opti
         # A short sample is drowned by the clock and by waking threads, so it repeats the call. A long one warms itself up.
         if seconds < 1:
             seconds = min(seconds, run(worker, variant, max(1, min(20, int(0.02 / max(1e-6, seconds))))))
-        repeats, warm = (max(1, min(500, int(long / max(1e-6, seconds)))) for long in (LEAST_SAMPLE, WARM))
-        plan.append((worker, variant, repeats, warm if seconds < 10 * WARM else 0))
+        repeats = max(1, min(500, int(LEAST_SAMPLE / max(1e-6, seconds))))
+        plan.append((worker, variant, repeats, math.ceil(WARM / max(1e-6, seconds)) if seconds < 10 * WARM else 0))
     for _ in range(options.rounds):
         for index, (worker, variant, repeats, warm) in enumerate(plan):
             rates = ours.ask(cmd="rates", threads=threads, all=index == 0)

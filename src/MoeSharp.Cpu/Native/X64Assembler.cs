@@ -40,8 +40,8 @@ internal enum Register
 /// <summary>Writes the few x86-64 instructions that the kernels in machine code are made of.</summary>
 /// <remarks>
 /// The problem: the dot-product and tile instructions for bfloat16 have no intrinsics in this runtime. The choice: an assembler of just the
-/// instructions used, each one line with the encoding that the processor manuals print, always with 32-bit displacements, so there is one
-/// form to test. Sources: Intel SDM volume 2 (EVEX and VEX prefixes, 2.6 to 2.7), AMD64 APM volume 4.
+/// instructions used, each one line with the encoding that the processor manuals print. Displacements have 32 bits, so there is one form to test, and
+/// a short one only for vectors, whose instructions fill the kernels. Sources: Intel SDM volume 2 (EVEX and VEX prefixes, 2.6 to 2.7), AMD64 APM volume 4.
 /// </remarks>
 internal sealed class X64Assembler
 {

@@ -50,7 +50,6 @@ internal static class DeviceFacts
     private static DeviceRoofline Measure(CpuBackend cpu)
     {
         using var rates = new CpuRates(cpu.Threads, LargestRegion);
-        rates.Warm();
         bool pairs = cpu.FloatType == DType.BFloat16 && cpu.Isa != CpuIsa.Simd;
         double flops = Median(pairs ? rates.Pairs : rates.MultiplyAdds);
         var regions = new List<MemoryRate>();
